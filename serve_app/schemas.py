@@ -1,0 +1,286 @@
+"""What goes over the wire: requests and responses of the HTTP API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from deployments.contracts.retrieval import Fusion, SearchMode
+
+CollectionName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$"), Field(examples=["handbook"])
+]
+DocumentId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+MetadataField = Annotated[dict[str, Any], Field(max_length=64)]
+
+
+class Wire(BaseModel):
+    """A strict body: an unknown field is an error, not a silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457 problem details. `code` is stable: programs may depend on it."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str = ""
+    request_id: str = ""
+
+    model_config = ConfigDict(extra="allow")
+
+
+# Collections
+
+
+class CollectionCreate(Wire):
+    name: CollectionName
+    description: Annotated[str, StringConstraints(max_length=500)] = ""
+
+
+class CollectionOut(Wire):
+    name: str
+    description: str
+    embedding_model: str
+    dimension: int
+    documents: int
+    chunks: int
+    created_at: float
+
+
+class CollectionList(Wire):
+    collections: list[CollectionOut]
+
+
+# Documents
+
+
+class TextDocument(Wire):
+    """A document sent as JSON."""
+
+    id: DocumentId | None = None
+    title: Annotated[str, StringConstraints(min_length=1, max_length=300)]
+    text: Annotated[str, StringConstraints(min_length=1)]
+    content_type: Literal["text/plain", "text/markdown", "text/html"] = "text/markdown"
+    metadata: MetadataField = {}
+
+
+class TextDocuments(Wire):
+    documents: Annotated[list[TextDocument], Field(min_length=1, max_length=1000)]
+
+
+class DocumentOut(Wire):
+    id: str
+    title: str
+    source: str
+    content_type: str
+    content_hash: str
+    size_bytes: int
+    chunks: int
+    ingested_at: float
+    metadata: dict[str, Any]
+
+
+class DocumentList(Wire):
+    documents: list[DocumentOut]
+    total: int
+    offset: int
+    limit: int
+
+
+# Jobs
+
+
+class FileOut(Wire):
+    number: int
+    document_id: str
+    name: str
+    state: Literal["PENDING", "PROCESSING", "DONE", "UNCHANGED", "FAILED", "CANCELLED"]
+    size_bytes: int
+    chunks_done: int
+    chunks_total: int
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class ProgressOut(Wire):
+    files_total: int
+    files_done: int
+    files_unchanged: int
+    files_failed: int
+    chunks_done: int
+    chunks_total: int
+    bytes_total: int
+    bytes_done: int
+    chunks_per_s: float | None = None
+    eta_s: float | None = None
+
+
+class TransitionOut(Wire):
+    state: str
+    at: float
+
+
+class JobOut(Wire):
+    id: str
+    collection: str
+    state: Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"]
+    cancel_requested: bool
+    progress: ProgressOut
+    error_code: str | None = None
+    error_message: str | None = None
+    created_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    transitions: list[TransitionOut]
+    files: list[FileOut] | None = None
+
+
+class JobList(Wire):
+    jobs: list[JobOut]
+    next_cursor: str | None = None
+
+
+# Search
+
+
+class Retrieval(Wire):
+    """How passages are found. Every stage can be chosen per request."""
+
+    mode: SearchMode = SearchMode.HYBRID
+    fusion: Fusion | None = None
+    lexical_weight: Annotated[float, Field(ge=0, le=1)] | None = None
+    candidates: Annotated[int, Field(ge=1, le=200)] | None = None
+    top_k: Annotated[int, Field(ge=1, le=50)] | None = None
+    rerank: bool | None = None
+    neighbours: Annotated[int, Field(ge=0, le=3)] = 0
+    filter: dict[str, Any] | None = Field(
+        default=None,
+        description="A typed filter over document fields and metadata.",
+        examples=[{"field": "year", "gte": 2024}],
+    )
+
+
+class SearchIn(Retrieval):
+    collection: CollectionName
+    query: Annotated[str, StringConstraints(min_length=1, max_length=8000)]
+    on_degraded: Literal["serve", "fail"] = "serve"
+
+
+class PassageOut(Wire):
+    """A found passage. `number` is what citations refer to."""
+
+    number: int
+    document_id: str
+    title: str
+    source: str
+    heading: str
+    page: int | None
+    start_char: int
+    end_char: int
+    text: str
+    score: float
+    dense_score: float | None = None
+    lexical_score: float | None = None
+    rerank_score: float | None = None
+    metadata: dict[str, Any]
+
+
+class SearchOut(Wire):
+    passages: list[PassageOut]
+    timings_ms: dict[str, float]
+    degraded: list[str]
+    request_id: str
+
+
+# Query
+
+
+class ChatTurn(Wire):
+    role: Literal["user", "assistant"]
+    content: Annotated[str, StringConstraints(min_length=1, max_length=32000)]
+
+
+class QueryIn(Retrieval):
+    collection: CollectionName
+    question: Annotated[str, StringConstraints(min_length=1, max_length=8000)]
+    history: Annotated[list[ChatTurn], Field(max_length=50)] = []
+    stream: bool = False
+    answer: Literal["generate", "extract"] = "generate"
+    max_tokens: Annotated[int, Field(ge=1, le=4096)] = 256
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    cache: bool = True
+    on_degraded: Literal["serve", "fail"] = "serve"
+    deadline_s: Annotated[float, Field(gt=0, le=300)] | None = None
+
+
+class CitationOut(Wire):
+    """A sentence of the answer and the passage that supports it.
+
+    `start`/`end` bound the sentence in the answer; `quote_start`/`quote_end` bound the
+    supporting words in the passage's text.
+    """
+
+    passage: int
+    document_id: str
+    title: str
+    page: int | None
+    heading: str
+    start: int
+    end: int
+    quote_start: int
+    quote_end: int
+    score: float
+    origin: Literal["model", "platform"]
+
+
+class SentenceOut(Wire):
+    """How well one sentence of the answer is supported by the passages."""
+
+    start: int
+    end: int
+    passage: int | None
+    score: float
+    grounded: bool
+
+
+class UsageOut(Wire):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class QueryOut(Wire):
+    answer: str
+    answered: bool
+    citations: list[CitationOut]
+    grounding: list[SentenceOut]
+    grounding_score: float
+    passages: list[PassageOut]
+    usage: UsageOut
+    timings_ms: dict[str, float]
+    degraded: list[str]
+    cached: bool
+    model: str
+    finish_reason: str
+    request_id: str
+
+
+# Health
+
+
+class DependencyOut(Wire):
+    name: str
+    state: Literal["up", "down"]
+    latency_ms: float | None
+    detail: str = ""
+
+
+class HealthOut(Wire):
+    status: Literal["ok", "degraded", "unavailable"]
+    version: str
+    dependencies: list[DependencyOut] = []
