@@ -1,0 +1,1 @@
+"""Back of house: what runs on replicas, and what they run on."""

@@ -159,6 +159,7 @@ class Retrieval(Wire):
     top_k: Annotated[int, Field(ge=1, le=50)] | None = None
     rerank: bool | None = None
     neighbours: Annotated[int, Field(ge=0, le=3)] = 0
+    diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
     filter: dict[str, Any] | None = Field(
         default=None,
         description="A typed filter over document fields and metadata.",
@@ -268,6 +269,16 @@ class QueryOut(Wire):
     model: str
     finish_reason: str
     request_id: str
+
+
+# Callers
+
+
+class PrincipalOut(Wire):
+    id: str
+    name: str
+    scopes: list[str]
+    collections: list[str]
 
 
 # Health

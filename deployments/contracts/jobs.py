@@ -109,6 +109,7 @@ class Job:
     """Of the files read so far: it grows while files are being read."""
     bytes_total: int = 0
     bytes_done: int = 0
+    """Of the files done."""
     attempts: int = 0
     cancel_requested: bool = False
     error_code: str = ""
@@ -136,6 +137,17 @@ class Claim:
     job_id: str
     collection: str
     deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A queue entry that was given up on, and why."""
+
+    job_id: str
+    collection: str
+    deliveries: int
+    reason: str
+    buried_at_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +284,10 @@ class JobQueue(Protocol):
         """Move a poison job to the dead-letter stream, its reason kept."""
         ...
 
+    async def buried(self, limit: int = 100) -> list[DeadLetter]:
+        """What was buried, newest first."""
+        ...
+
     async def depth(self) -> int:
         """Entries waiting or being worked on."""
         ...
@@ -281,7 +297,11 @@ class CollectionLock(Protocol):
     """One writer a collection. Raises StateUnavailable."""
 
     async def acquire(self, collection: str, owner: str) -> Lease | None:
-        """A lease with a fence newer than any before, or None while another owner holds it."""
+        """A lease with a fence newer than any before, or None while another owner holds it.
+
+        The same owner again gets a new lease, and its older one is lost: an owner names one
+        undertaking (a supervisor's work on one claim), not a process.
+        """
         ...
 
     async def renew(self, lease: Lease) -> None:

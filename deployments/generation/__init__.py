@@ -1,0 +1,1 @@
+"""Conversations in, streams of tokens out: the engines and the deployment that runs one."""

@@ -1,0 +1,1 @@
+"""What must outlive a process: jobs, queue, leases, visibility, keys, limits, cached bytes."""

@@ -1,0 +1,110 @@
+"""The deployment that runs a generation engine, and the generator that reaches it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from deployments.contracts.engines import EngineSpec
+from deployments.contracts.generation import GenerationModel, GenerationRequest, Token
+from deployments.errors import GenerationUnavailable, ModelNotFound
+from deployments.generation.coalescing import coalesce
+from deployments.resilience.remote import translating_remote_errors
+
+log = logging.getLogger(__name__)
+
+
+@serve.deployment
+class GenerationServer:
+    """Holds one engine. A model that is missing stops the start; a server that is out does not.
+
+    The callers' ladder has a rung for a generator that is out, and a replica that came up
+    meanwhile answers as soon as its server does.
+    """
+
+    # Ray Serve awaits a constructor that is a coroutine.
+    async def __init__(  # type: ignore[misc]
+        self, engine: EngineSpec, coalesce_ms: float = 30.0
+    ) -> None:
+        self._coalesce_ms = coalesce_ms
+        self._engine: Any = engine.load()
+        try:
+            await self._engine.model()
+        except ModelNotFound:
+            raise
+        except GenerationUnavailable as error:
+            log.warning("started without its model server: %s", error.message)
+
+    async def model(self) -> GenerationModel:
+        """The engine's model."""
+        model: GenerationModel = await self._engine.model()
+        return model
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text."""
+        counts: list[int] = await self._engine.count_tokens(texts)
+        return counts
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
+        """The engine's stream, several tokens a message."""
+        async with aclosing(coalesce(self._engine.stream(request), self._coalesce_ms)) as groups:
+            async for group in groups:
+                yield group
+
+    async def tokens_computed(self) -> int | None:
+        """Tokens the engine computed since its start; None where it runs on another machine."""
+        count = getattr(self._engine, "tokens_computed", None)
+        return None if count is None else await count()
+
+    async def check_health(self) -> None:
+        """Ask an engine that lives in this process.
+
+        A remote one is not asked: its outage would have Serve restart a replica that is well.
+        """
+        if (check := getattr(self._engine, "check_health", None)) is not None:
+            await check()
+
+
+class RemoteGenerator:
+    """The generator port over a handle to a `GenerationServer`."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+        self._streaming = handle.options(stream=True)
+        self._model: GenerationModel | None = None
+
+    async def model(self) -> GenerationModel:
+        if self._model is None:
+            with _translating():
+                self._model = await self._handle.model.remote()
+        return self._model
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        with _translating():
+            counts: list[int] = await self._handle.count_tokens.remote(list(texts))
+            return counts
+
+    async def tokens_computed(self) -> int | None:
+        """Of the replica that happens to answer."""
+        with _translating():
+            count: int | None = await self._handle.tokens_computed.remote()
+            return count
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
+        with _translating():
+            groups = self._streaming.stream.remote(request)
+            try:
+                async for group in groups:
+                    yield group
+            finally:
+                # Leaving the loop alone lets the other replica run on to the end of its answer.
+                groups.cancel()
+
+
+def _translating() -> Any:
+    return translating_remote_errors(GenerationUnavailable, "the generation deployment")

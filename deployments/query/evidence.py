@@ -1,0 +1,128 @@
+"""The sentences of the best passages, each weighed against the question.
+
+One gathering feeds four users: the refusal looks at how good the best sentence is, the prompt of
+a small model shows the best sentences instead of whole passages, the extractive answer quotes
+them, and grounding compares the answer with the vectors computed here. The number of sentences
+embedded for a question is bounded, and vectors of sentences seen before are kept.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deployments.contracts.embedding import Embedder, Vectors
+from deployments.contracts.retrieval import Passage
+from deployments.query.sentences import Span, split_sentences
+from deployments.query.terms import coverage, rarity, terms
+
+LEXICAL_SHARE = 0.3
+"""Weight of word coverage beside cosine similarity in a sentence's score; the choice is flat
+between 0.2 and 0.4 on the FAQ questions of benchmarks/grounding_quality.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSentence:
+    """A sentence of passage number `passage` (from 1) and how it bears on the question.
+
+    `similarity` is the cosine to the question, None where no vectors are to be had.
+    """
+
+    passage: int
+    span: Span
+    text: str
+    terms: frozenset[str]
+    similarity: float | None
+    coverage: float
+
+    @property
+    def score(self) -> float:
+        if self.similarity is None:
+            return self.coverage
+        return (1 - LEXICAL_SHARE) * self.similarity + LEXICAL_SHARE * self.coverage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """Sentences in reading order; row i of `vectors` belongs to sentence i."""
+
+    question_terms: Mapping[str, float]
+    passage_terms: tuple[frozenset[str], ...]
+    sentences: tuple[EvidenceSentence, ...]
+    vectors: Vectors | None
+
+    def best(self, count: int) -> list[EvidenceSentence]:
+        """The `count` sentences of highest score, best first."""
+        return sorted(self.sentences, key=lambda sentence: -sentence.score)[:count]
+
+
+class SentenceVectors:
+    """Unit vectors of sentences, the most recently used kept."""
+
+    def __init__(self, embedder: Embedder, keep: int = 4096) -> None:
+        self._embedder = embedder
+        self._keep = keep
+        self._vectors: OrderedDict[str, Vectors] = OrderedDict()
+
+    async def of(self, sentences: Sequence[str]) -> Vectors:
+        """One row a sentence, computed in one call for all that are new.
+
+        Raises:
+            EmbeddingUnavailable: the engine failed.
+        """
+        known = {text: self._vectors[text] for text in sentences if text in self._vectors}
+        missing = [text for text in dict.fromkeys(sentences) if text not in known]
+        if missing:
+            rows = await self._embedder.embed(missing)
+            known.update(zip(missing, rows, strict=True))
+        for text in known:
+            self._vectors[text] = known[text]
+            self._vectors.move_to_end(text)
+        while len(self._vectors) > self._keep:
+            self._vectors.popitem(last=False)
+        return np.stack([known[text] for text in sentences])
+
+
+def weigh(question: str, passages: Sequence[Passage], max_sentences: int) -> Evidence:
+    """The evidence that words alone give, of at most `max_sentences` sentences.
+
+    Where passages hold more, each gives an equal share, the sentences nearest to the question's
+    words first and then in reading order.
+    """
+    held = tuple(frozenset(terms(passage.chunk.text)) for passage in passages)
+    weights = rarity(terms(question), held)
+    chosen: list[EvidenceSentence] = []
+    for index, passage in enumerate(passages):
+        share = (max_sentences - len(chosen)) // (len(passages) - index)
+        found = _sentences_of(index + 1, passage.chunk.text, weights)
+        if len(found) > share:
+            ranked = sorted(found, key=lambda sentence: -sentence.coverage)[:share]
+            found = sorted(ranked, key=lambda sentence: sentence.span.start)
+        chosen.extend(found)
+    return Evidence(weights, held, tuple(chosen), None)
+
+
+def compare(evidence: Evidence, vectors: Vectors, question: Vectors) -> Evidence:
+    """`evidence` with the cosine of each sentence to the question added."""
+    similarities = vectors @ question
+    sentences = tuple(
+        EvidenceSentence(s.passage, s.span, s.text, s.terms, float(similarity), s.coverage)
+        for s, similarity in zip(evidence.sentences, similarities, strict=True)
+    )
+    return Evidence(evidence.question_terms, evidence.passage_terms, sentences, vectors)
+
+
+def _sentences_of(
+    number: int, text: str, weights: Mapping[str, float]
+) -> list[EvidenceSentence]:
+    found = []
+    for span in split_sentences(text):
+        sentence = text[span.start : span.end]
+        words = frozenset(terms(sentence))
+        found.append(
+            EvidenceSentence(number, span, sentence, words, None, coverage(weights, words))
+        )
+    return [sentence for sentence in found if len(sentence.terms) > 1] or found

@@ -1,0 +1,189 @@
+"""From a question to the passages an answer can rest on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from deployments.contracts.embedding import Embedder, Vectors
+from deployments.contracts.jobs import Snapshot
+from deployments.contracts.query import SearchOptions
+from deployments.contracts.reranking import Reranker
+from deployments.contracts.retrieval import Passage, SearchMode, SearchRequest, VectorStore
+from deployments.errors import (
+    DeadlineExceeded,
+    EmbeddingUnavailable,
+    ModelMismatch,
+    RerankUnavailable,
+    StateUnavailable,
+)
+from deployments.query.deadline import Deadline
+from deployments.query.degradation import Ladder
+from deployments.query.descriptions import Descriptions
+from deployments.query.diversity import diversify, without_repeats
+from deployments.query.neighbours import widen
+from deployments.query.settings import QuerySettings
+from deployments.query.timings import StageTimings
+
+SPARE = 5
+"""Passages asked for beyond those served, so that repeats left out are made up for."""
+DIVERSITY_POOL = 4
+"""Diversity chooses among this many times the passages served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """One search and what travels with it. `text` stands by itself, history aside."""
+
+    collection: str
+    text: str
+    options: SearchOptions
+    snapshot: Snapshot
+    deadline: Deadline
+    timings: StageTimings
+    ladder: Ladder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Retrieved:
+    """Passages, best first, and the question's vector, None where there is none."""
+
+    passages: tuple[Passage, ...]
+    vector: Vectors | None
+
+
+class Retriever:
+    """Embeds, searches, reranks, thins out and widens, stepping down the ladder on the way."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        store: VectorStore,
+        reranker: Reranker | None,
+        settings: QuerySettings,
+        descriptions: Descriptions,
+    ) -> None:
+        self._embedder = embedder
+        self._store = store
+        self._reranker = reranker
+        self._settings = settings
+        self._descriptions = descriptions
+
+    async def retrieve(self, inquiry: Inquiry, *, vector_wanted: bool) -> Retrieved:
+        """Find passages. `vector_wanted` embeds the question in lexical mode too.
+
+        Raises:
+            StoreUnavailable, CollectionNotFound, InvalidFilter: from the store.
+            ModelMismatch: the collection was embedded by another model.
+            DeadlineExceeded: naming the stage.
+            DependencyError: a rung, where the caller wants no lesser answer.
+        """
+        if inquiry.snapshot.stale:
+            error = StateUnavailable("Redis is out: which documents are visible is not certain.")
+            inquiry.ladder.step("state_stale", error)
+        vector = None
+        if vector_wanted or inquiry.options.mode is not SearchMode.LEXICAL:
+            vector = await self._embed(inquiry)
+        found = without_repeats(await self._search(inquiry, vector))
+        if self._reranks(inquiry.options):
+            found = await self._rerank(inquiry, found)
+        top_k = self._top_k(inquiry.options)
+        if inquiry.options.diversity > 0:
+            found = diversify(found, top_k, inquiry.options.diversity)
+        found = found[:top_k]
+        if inquiry.options.neighbours and found:
+            async with inquiry.deadline.within("search"):
+                with inquiry.timings.measure("search"):
+                    found = await widen(
+                        self._store, inquiry.collection, found, inquiry.options.neighbours
+                    )
+        return Retrieved(tuple(found), vector)
+
+    def _top_k(self, options: SearchOptions) -> int:
+        return options.top_k or self._settings.top_k
+
+    def _reranks(self, options: SearchOptions) -> bool:
+        wanted = self._settings.rerank if options.rerank is None else options.rerank
+        return wanted and self._reranker is not None
+
+    async def _embed(self, inquiry: Inquiry) -> Vectors | None:
+        try:
+            async with inquiry.deadline.within("embed"):
+                with inquiry.timings.measure("embed"):
+                    model = await self._descriptions.embedding_model()
+                    collection = await self._descriptions.collection(inquiry.collection)
+                    if model.name != collection.model.name:
+                        raise ModelMismatch(
+                            f"Collection {inquiry.collection!r} was embedded by "
+                            f"{collection.model.name}, questions are by {model.name}.",
+                            collection=inquiry.collection,
+                        )
+                    rows = await self._embedder.embed([inquiry.text])
+        except EmbeddingUnavailable as error:
+            inquiry.ladder.step("lexical_only", error)
+            return None
+        first: Vectors = rows[0]
+        return first
+
+    async def _search(self, inquiry: Inquiry, vector: Vectors | None) -> list[Passage]:
+        options, settings = inquiry.options, self._settings
+        limit = self._pool(options)
+        weight = options.lexical_weight
+        request = SearchRequest(
+            collection=inquiry.collection,
+            text=inquiry.text,
+            vector=vector,
+            mode=options.mode if vector is not None else SearchMode.LEXICAL,
+            limit=limit,
+            candidates=max(limit, options.candidates or settings.candidates),
+            fusion=options.fusion or settings.fusion,
+            lexical_weight=settings.lexical_weight if weight is None else weight,
+            filter=options.filter,
+            hidden_versions=inquiry.snapshot.hidden_versions,
+        )
+        async with inquiry.deadline.within("search"):
+            with inquiry.timings.measure("search"):
+                return await self._store.search(request)
+
+    def _pool(self, options: SearchOptions) -> int:
+        top_k = self._top_k(options)
+        pool = top_k + SPARE
+        if self._reranks(options):
+            pool = max(pool, self._settings.rerank_candidates)
+        if options.diversity > 0:
+            pool = max(pool, DIVERSITY_POOL * top_k)
+        return pool
+
+    async def _rerank(self, inquiry: Inquiry, found: list[Passage]) -> list[Passage]:
+        """Order by the reranker, or leave the order as it is when that is out or too slow."""
+        top_k = self._top_k(inquiry.options)
+        pool = found[: max(top_k, self._settings.rerank_candidates)]
+        if not pool or self._reranker is None:
+            return found
+        patience_s = min(self._settings.rerank_timeout_s, inquiry.deadline.remaining_s() / 2)
+        try:
+            async with inquiry.deadline.within("rerank"):
+                with inquiry.timings.measure("rerank"):
+                    scores = await self._scores(inquiry.text, pool, patience_s)
+        except RerankUnavailable as error:
+            inquiry.ladder.step("rerank_skipped", error)
+            return found
+        scored = [
+            replace(passage, score=score, rerank_score=score)
+            for passage, score in zip(pool, scores, strict=True)
+        ]
+        return sorted(scored, key=lambda passage: -passage.score)
+
+    async def _scores(
+        self, question: str, pool: Sequence[Passage], patience_s: float
+    ) -> list[float]:
+        assert self._reranker is not None
+        limit = asyncio.timeout(patience_s)
+        try:
+            async with limit:
+                return await self._reranker.rerank(question, [p.chunk.text for p in pool])
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise RerankUnavailable("The reranker took too long.") from error

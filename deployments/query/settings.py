@@ -1,0 +1,38 @@
+"""What an operator may choose about the query path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from deployments.contracts.retrieval import Fusion
+from deployments.query.relevance import MINILM, RelevanceModel
+
+
+@dataclass(frozen=True, slots=True)
+class QuerySettings:
+    """Defaults of every question; a request's own options come first."""
+
+    top_k: int = 5
+    candidates: int = 30
+    fusion: Fusion = Fusion.WEIGHTED
+    lexical_weight: float = 0.25
+    rerank: bool = True
+    """Where a reranker is given at all."""
+    rerank_candidates: int = 10
+    """nDCG@10 0.748 with 10, 0.749 with 20, at half the cost."""
+    rerank_timeout_s: float = 2.0
+    """Past this the fused order is served instead, labelled."""
+    evidence: Literal["sentences", "passages"] = "sentences"
+    """What the prompt shows: the best sentences (small models) or whole passages (large ones)."""
+    prompt_sentences: int = 3
+    max_sentences: int = 40
+    """Sentences weighed a question, of all its passages."""
+    deadline_s: float = 60.0
+    """Where the caller names none."""
+    answer_ttl_s: float = 3600.0
+    description_ttl_s: float = 30.0
+    """How long a model's or a collection's description is trusted."""
+    relevance: Mapping[str, RelevanceModel] = field(default_factory=lambda: dict(MINILM))
+    """By embedding model; words alone decide for a model that is not here."""

@@ -1,0 +1,45 @@
+"""What a failed call to another replica means to the caller.
+
+An exception that crossed a replica arrives wrapped, and its text is the traceback of the other
+side: only the cause's own message may travel on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    RequestCancelledError,
+)
+
+from deployments.errors import DependencyError, Overloaded, RagserveError
+
+_RETRY_AFTER_S = 1.0
+"""Full queues of a few requests empty within about this."""
+
+
+@contextmanager
+def translating_remote_errors(unavailable: type[DependencyError], what: str) -> Iterator[None]:
+    """Raise our own errors for Ray's; `what` names the deployment in the message.
+
+    Raises:
+        RagserveError: the one that the other replica raised.
+        Overloaded: the deployment's queue is full.
+        unavailable: the replica was lost, or failed in a way that it did not foresee.
+    """
+    try:
+        yield
+    except RayTaskError as error:
+        # This class also derives from the cause's: it must be asked for its cause first.
+        if isinstance(error.cause, RagserveError):
+            raise error.cause from None
+        failure = type(error.cause).__name__
+        raise unavailable(f"{what} failed unexpectedly ({failure})") from error
+    except BackPressureError as error:
+        raise Overloaded(f"{what} has no room", retry_after_s=_RETRY_AFTER_S) from error
+    except (RayError, DeploymentUnavailableError, RequestCancelledError) as error:
+        raise unavailable(f"{what} is out ({type(error).__name__})") from error

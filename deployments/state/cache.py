@@ -1,0 +1,142 @@
+"""Bytes on the cache Redis, which may evict what it likes: any failure is a miss, and counted."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from deployments.errors import StateUnavailable
+from deployments.state.connection import translated_errors
+from deployments.state.keys import Keys, milliseconds
+from deployments.state.outage import Outage
+from deployments.state.scripts import Script
+
+CACHE_TIMEOUT_S = 0.25
+"""A cache that takes longer to answer is no help."""
+FLIGHT_POLL_S = 0.05
+MAX_VALUE_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class CacheCounts:
+    """What has happened so far in this process."""
+
+    hits: int = 0
+    misses: int = 0
+    failures: int = 0
+    """Misses because Redis did not answer."""
+    oversized: int = 0
+
+
+class RedisCache:
+    """The Cache over Redis. `client` must answer bytes (`connect(..., decode=False)`)."""
+
+    def __init__(
+        self,
+        client: Redis,
+        keys: Keys | None = None,
+        *,
+        max_value_bytes: int = MAX_VALUE_BYTES,
+        outage: Outage | None = None,
+    ) -> None:
+        self._client = client
+        self._keys = keys or Keys()
+        self._max_value_bytes = max_value_bytes
+        self._outage = outage or Outage()
+        self._land = Script(client, "land", ("flight",))
+        self.counts = CacheCounts()
+
+    async def get(self, key: str) -> bytes | None:
+        try:
+            value = await self._get(key)
+        except StateUnavailable:
+            self.counts.failures += 1
+            value = None
+        if value is None:
+            self.counts.misses += 1
+        else:
+            self.counts.hits += 1
+        return value
+
+    async def set(self, key: str, value: bytes, ttl_s: float) -> bool:
+        if len(value) > self._max_value_bytes:
+            self.counts.oversized += 1
+            return False
+        try:
+            async with self._tight():
+                await self._client.set(self._keys.cached(key), value, px=milliseconds(ttl_s))
+        except StateUnavailable:
+            self.counts.failures += 1
+            return False
+        return True
+
+    @asynccontextmanager
+    async def flight(
+        self, key: str, *, lease_s: float, wait_s: float
+    ) -> AsyncIterator[bytes | None]:
+        token = secrets.token_hex(16)
+        value, leading = await self._board(key, token, lease_s=lease_s, wait_s=wait_s)
+        try:
+            yield value
+        finally:
+            if leading:
+                await self._leave(key, token)
+
+    async def _board(
+        self, key: str, token: str, *, lease_s: float, wait_s: float
+    ) -> tuple[bytes | None, bool]:
+        """The value, or the lead, or (waited long enough, or Redis out) neither."""
+        value = await self.get(key)
+        deadline_s = asyncio.get_running_loop().time() + wait_s
+        try:
+            while value is None:
+                if await self._take_lead(key, token, lease_s):
+                    # The last leader may have landed between our look and our lead.
+                    value = await self._get(key)
+                    return value, True
+                if asyncio.get_running_loop().time() >= deadline_s:
+                    break
+                await asyncio.sleep(FLIGHT_POLL_S)
+                value = await self._get(key)
+        except StateUnavailable:
+            self.counts.failures += 1
+        return value, False
+
+    async def _take_lead(self, key: str, token: str, lease_s: float) -> bool:
+        async with self._tight():
+            return bool(
+                await self._client.set(
+                    self._keys.flight(key), token, nx=True, px=milliseconds(lease_s)
+                )
+            )
+
+    async def _leave(self, key: str, token: str) -> None:
+        try:
+            async with self._tight():
+                await self._land({"flight": self._keys.flight(key)}, token=token)
+        except StateUnavailable:
+            self.counts.failures += 1  # the lease runs out by itself
+
+    async def _get(self, key: str) -> bytes | None:
+        async with self._tight():
+            value: Any = await self._client.get(self._keys.cached(key))
+        return None if value is None else bytes(value)
+
+    @asynccontextmanager
+    async def _tight(self) -> AsyncIterator[None]:
+        """Raise StateUnavailable for any failure, a slow answer and an outage that lasts."""
+        if self._outage.lasts:
+            raise StateUnavailable("The cache has just failed.")
+        try:
+            with translated_errors():
+                async with asyncio.timeout(CACHE_TIMEOUT_S):
+                    yield
+        except StateUnavailable:
+            self._outage.begin()
+            raise

@@ -1,0 +1,60 @@
+"""A client of Redis in which nothing waits for ever, and its errors in our own words.
+
+Commands are not retried here: a script whose answer was lost may have run. Those that a
+supervisor must be able to send again (submit, start, commit, finish) are written so that a
+second call changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from deployments.errors import StateUnavailable
+
+CONNECT_TIMEOUT_S = 2.0
+COMMAND_TIMEOUT_S = 5.0
+"""How long the socket waits for any answer."""
+LONGEST_BLOCK_S = COMMAND_TIMEOUT_S - 2.0
+"""How long a blocking command may ask the server to wait, so that the socket outwaits it."""
+POOL_WAIT_S = 2.0
+HEALTH_CHECK_PERIOD_S = 15
+"""A connection idle for longer is pinged before it is used."""
+
+
+def connect(
+    url: str, password: str | None = None, *, max_connections: int = 32, decode: bool = True
+) -> Redis:
+    """Make a client; it connects on first use, and the caller closes it with `aclose`.
+
+    `url` is redis://, rediss:// or unix://; a password in it wins over `password`. Answers are
+    str, or bytes with `decode` off.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        password=password,
+        max_connections=max_connections,
+        timeout=POOL_WAIT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=COMMAND_TIMEOUT_S,
+        health_check_interval=HEALTH_CHECK_PERIOD_S,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=decode,
+    )
+    client: Any = Redis.from_pool(pool)
+    return client  # type: ignore[no-any-return]
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise StateUnavailable for whatever Redis or the way to it raises."""
+    try:
+        yield
+    except (RedisError, OSError) as error:  # TimeoutError is an OSError
+        raise StateUnavailable("The state store cannot be reached.") from error

@@ -1,0 +1,5 @@
+for _, version in ipairs(ARG.versions) do
+  retire_version(version)
+end
+bump_epoch()
+return 1

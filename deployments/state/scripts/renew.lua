@@ -1,0 +1,4 @@
+if redis.call('GET', KEY.lock) ~= ARG.fence .. ':' .. ARG.owner then
+  return 0
+end
+return redis.call('PEXPIRE', KEY.lock, whole(ARG.lease_ms))

@@ -1,0 +1,99 @@
+"""A certificate authority of one's own, for the wires between Ray's processes.
+
+Ray accepts pickled input on most of its ports, which is to say code: a peer without a
+certificate from this authority gets no further than the handshake.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+VALID_FOR = timedelta(days=3650)
+CLOCK_SKEW = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """Paths of PEM files: the authority's certificate, and this node's certificate and key."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+def ensure_certificates(directory: Path, hosts: Sequence[str]) -> Certificates:
+    """The node's certificates in `directory`, made on first use.
+
+    Args:
+        directory: where the PEM files live; created with mode 0700.
+        hosts: names and addresses that the node's certificate is good for.
+    """
+    files = Certificates(directory / "ca.pem", directory / "node.pem", directory / "node.key")
+    if all(path.exists() for path in (files.authority, files.certificate, files.key)):
+        return files
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+    authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ragserve authority")])
+    authority = (
+        _certificate(authority_name, authority_name, authority_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(authority_key, hashes.SHA256())
+    )
+    node_key = ec.generate_private_key(ec.SECP256R1())
+    node_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ragserve node")])
+    node = (
+        _certificate(authority_name, node_name, node_key.public_key())
+        .add_extension(x509.SubjectAlternativeName([_name(host) for host in hosts]), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    _write(files.key, _pem(node_key))
+    _write(directory / "ca.key", _pem(authority_key))
+    _write(files.certificate, node.public_bytes(serialization.Encoding.PEM))
+    _write(files.authority, authority.public_bytes(serialization.Encoding.PEM))
+    return files
+
+
+def _certificate(
+    issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .issuer_name(issuer)
+        .subject_name(subject)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(now + VALID_FOR)
+    )
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)

@@ -1,0 +1,31 @@
+"""What the routes are given: every part of the service, as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deployments.contracts.embedding import Embedder
+from deployments.contracts.jobs import JobStore, Visibility
+from deployments.contracts.limits import RateLimiter
+from deployments.contracts.retrieval import VectorStore
+from deployments.ingestion.blobs import BlobStore
+from deployments.query.pipeline import QueryPipeline
+from serve_app.auth.authenticator import Authenticator
+from serve_app.dependencies import Dependencies
+from serve_app.settings import RagArgs
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts behind the HTTP API. Nothing in here knows about HTTP."""
+
+    args: RagArgs
+    authenticator: Authenticator
+    limiter: RateLimiter
+    embedder: Embedder
+    store: VectorStore
+    visibility: Visibility
+    jobs: JobStore
+    blobs: BlobStore
+    pipeline: QueryPipeline
+    dependencies: Dependencies
