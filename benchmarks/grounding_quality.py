@@ -11,17 +11,36 @@ fitted on one half of the questions (by a hash of their text) and reported on th
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import hashlib
+import json
 import re
 import subprocess
-import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
+import numpy as np
 from bs4 import BeautifulSoup
+from numpy.typing import NDArray
+
+from deployments.contracts.embedding import Embedder
+from deployments.contracts.engines import EngineSpec
+from deployments.contracts.retrieval import Chunk, Collection, Document, SearchRequest
+from deployments.query.evidence import SentenceVectors, compare, weigh
+from deployments.query.relevance import Signals, observe
+from deployments.query.settings import QuerySettings
+from deployments.retrieval.memory import MemoryStore
 
 PACKAGES = ("perl-doc", "python3.11-doc", "debian-faq")
 CHUNK_CHARS = 900
+DISTRACTORS = 1800
+KEPT_ANSWERABLE = 0.95
+"""The threshold is set so that this share of answerable questions is let through."""
+
+SETTINGS = QuerySettings()
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,9 +51,10 @@ class Question:
     source: str
     chunks: tuple[str, ...]
 
-    @property
-    def held_out(self) -> bool:
-        return hashlib.sha256(self.text.encode()).digest()[0] % 2 == 1
+
+def is_held_out(text: str) -> bool:
+    """Whether a question is kept for the report, by a hash of its text."""
+    return hashlib.sha256(text.encode()).digest()[0] % 2 == 1
 
 
 def fetch(folder: Path) -> Path:
@@ -60,7 +80,9 @@ def read_questions(root: Path) -> list[Question]:
     for path in sorted(root.glob("usr/share/doc/debian/FAQ/*.en.html")):
         page = BeautifulSoup(path.read_text("utf-8"), "html.parser")
         for section in page.find_all("div", class_="section"):
-            title = re.sub(r"^[\d.\s]+", "", section.find(["h2", "h3", "h4"]).get_text(" ", strip=True))
+            title = re.sub(
+                r"^[\d.\s]+", "", section.find(["h2", "h3", "h4"]).get_text(" ", strip=True)
+            )
             if title.endswith("?"):
                 section.find("div", class_="titlepage").extract()
                 body = "\n\n".join(
@@ -71,11 +93,11 @@ def read_questions(root: Path) -> list[Question]:
     return found
 
 
-def _pairs(source: str, parts: list[str], plain: object) -> list[Question]:
+def _pairs(source: str, parts: list[str], plain: Callable[[str], str]) -> list[Question]:
     return [
         Question(re.sub(r"\s+", " ", title).strip(), source, chunks)
         for title, body in zip(parts[1::2], parts[2::2], strict=False)
-        if (chunks := tuple(chunked(plain(body))))  # type: ignore[operator]
+        if (chunks := tuple(chunked(plain(body))))
     ]
 
 
@@ -117,7 +139,143 @@ def read_distractors(root: Path, limit: int) -> list[str]:
     return chunks[:: max(1, len(chunks) // limit)]
 
 
+@dataclass(frozen=True)
+class Observation:
+    """One search: what was seen, and whether the answer was there to be found."""
+
+    question: str
+    kind: str
+    held_out: bool
+    found: bool
+    signals: tuple[float, ...]
+    lexical_signals: tuple[float, ...]
+
+    @property
+    def answerable(self) -> bool:
+        return self.kind == "answerable"
+
+
+async def observe_all(
+    embedder: Embedder, questions: list[Question], distractors: list[str], off_topic: list[str]
+) -> list[Observation]:
+    """Search for every question with its answer in the corpus, and with it hidden."""
+    store = MemoryStore()
+    model = await embedder.model()
+    await store.create_collection(Collection("faq", model))
+    for number, chunks in enumerate([*(list(q.chunks) for q in questions), distractors], 1):
+        made = [
+            Chunk(
+                f"{number}-{i}", i, text, Document(str(number), "", "", "", "", 1, 1, 0.0, number)
+            )
+            for i, text in enumerate(chunks)
+        ]
+        await store.upsert("faq", made, await embedder.embed(chunks))
+    sentences = SentenceVectors(embedder, keep=200_000)
+    seen: list[Observation] = []
+
+    async def look(text: str, kind: str, *, held_out: bool, own: int, hidden: int) -> None:
+        vector = (await embedder.embed([text]))[0]
+        request = SearchRequest(
+            "faq", text, vector, limit=SETTINGS.top_k, hidden_versions=frozenset({hidden})
+        )
+        passages = await store.search(request)
+        evidence = weigh(text, passages, SETTINGS.max_sentences)
+        lexical = astuple(observe(evidence))
+        vectors = await sentences.of([sentence.text for sentence in evidence.sentences])
+        compared = astuple(observe(compare(evidence, vectors, vector)))
+        found = any(passage.chunk.document.version == own for passage in passages)
+        seen.append(Observation(text, kind, held_out, found, compared, lexical))
+
+    for number, question in enumerate(questions, 1):
+        held_out = is_held_out(question.text)
+        await look(question.text, "answerable", held_out=held_out, own=number, hidden=0)
+        await look(question.text, "answer removed", held_out=held_out, own=number, hidden=number)
+    for text in off_topic:
+        await look(text, "off topic", held_out=is_held_out(text), own=0, hidden=0)
+    return seen
+
+
+def fit(
+    rows: FloatArray, labels: FloatArray, weights: FloatArray, ridge: float = 1.0
+) -> FloatArray:
+    """Logistic regression by Newton's method; the last coefficient is the bias."""
+    design = np.hstack([rows, np.ones((len(rows), 1))])
+    penalty = np.diag([ridge] * rows.shape[1] + [0.0])
+    coefficients = np.zeros(design.shape[1])
+    for _ in range(50):
+        chance = 1 / (1 + np.exp(-design @ coefficients))
+        gradient = design.T @ (weights * (chance - labels)) + penalty @ coefficients
+        curvature = design.T @ (design * (weights * chance * (1 - chance))[:, None]) + penalty
+        coefficients -= np.linalg.solve(curvature, gradient)
+    return coefficients
+
+
+def report(name: str, seen: list[Observation], lexical: bool) -> None:
+    """Fit on the questions not held out, print the constants and what they do on the others."""
+    rows = np.array([o.lexical_signals if lexical else o.signals for o in seen])
+    labels = np.array([float(o.found) for o in seen])
+    held_out = np.array([o.held_out for o in seen])
+    used = ~held_out & ~np.array([o.answerable and not o.found for o in seen])
+    kinds = np.array([o.kind for o in seen])
+    off = (kinds == "off topic") & used
+    balance = np.where(
+        kinds == "off topic", (kinds == "answerable").sum() / (kinds == "off topic").sum(), 1.0
+    )
+    coefficients = fit(rows[used], labels[used], balance[used])
+    chance = 1 / (1 + np.exp(-(rows @ coefficients[:-1] + coefficients[-1])))
+    threshold = float(np.quantile(chance[used & (labels == 1)], 1 - KEPT_ANSWERABLE))
+    print(f"\n{name}: fitted on {used.sum()} searches, {off.sum()} of them off topic")
+    for field, weight in zip(fields(Signals), coefficients, strict=False):
+        print(f"  {field.name:20} {weight:8.3f}")
+    print(f"  {'bias':20} {coefficients[-1]:8.3f}\n  {'threshold':20} {threshold:8.3f}")
+    answered = chance >= threshold
+    for half, mask in (("fitted on", ~held_out), ("held out", held_out)):
+        print(f"  {half}:")
+        for kind in ("answerable", "answer removed", "off topic"):
+            rows_of = mask & (kinds == kind)
+            print(f"    {kind:16} answered {answered[rows_of].mean():6.1%} of {rows_of.sum()}")
+        found = mask & (kinds == "answerable") & (labels == 1)
+        refused = mask & ~answered
+        for kind in ("off topic", "answer removed"):
+            truly = (refused & (kinds == kind)).sum()
+            wrongly = (refused & found).sum()
+            recall = truly / (mask & (kinds == kind)).sum()
+            print(
+                f"    refusal, {kind:15} precision {truly / max(1, truly + wrongly):6.1%}, "
+                f"recall {recall:6.1%}"
+            )
+        pairs_auc = _auc(chance[found], chance[mask & (kinds == "answer removed")])
+        print(f"    area under the curve, found against removed: {pairs_auc:.3f}")
+
+
+def _auc(positive: FloatArray, negative: FloatArray) -> float:
+    return float((positive[:, None] > negative[None, :]).mean())
+
+
+def main() -> None:
+    """Fetch, observe once, then fit and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the packages and signals are kept")
+    parser.add_argument("--embedder", default="deployments.embedding.onnx:OnnxEmbedder")
+    arguments = parser.parse_args()
+    kept = arguments.folder / "signals.json"
+    if kept.exists():
+        seen = [Observation(**row) for row in json.loads(kept.read_text())]
+    else:
+        root = fetch(arguments.folder)
+        off_topic = json.loads(Path(__file__).with_name("off_topic.json").read_text())
+        seen = asyncio.run(
+            observe_all(
+                EngineSpec(arguments.embedder).load(),
+                read_questions(root),
+                read_distractors(root, DISTRACTORS),
+                off_topic,
+            )
+        )
+        kept.write_text(json.dumps([asdict(row) for row in seen]))
+    report("with vectors", seen, lexical=False)
+    report("words alone", seen, lexical=True)
+
+
 if __name__ == "__main__":
-    root = fetch(Path(sys.argv[1]))
-    questions = read_questions(root)
-    print(len(questions), sum(len(q.chunks) for q in questions))
+    main()

@@ -31,12 +31,15 @@
     │   ├── RerankUnavailable
     │   ├── StoreUnavailable
     │   ├── StateUnavailable
-    │   └── BlobsUnavailable
-    │       └── BlobsFull
+    │   ├── BlobsUnavailable
+    │   │   └── BlobsFull
+    │   └── SourceUnavailable
     ├── Overloaded                   no room now; carries retry_after_s
     │   └── QueueFull
     ├── DeadlineExceeded
     ├── LeaseLost                    another supervisor holds the collection now
+    ├── WorkerDied                   the process that ran a task died
+    ├── JobCancelled                 the job's owner asked for its end
     └── ConfigurationError           the operator can fix it; stops the start
 
 Every class takes `(message="", **details)`, so that it pickles across replicas. `code` is stable
@@ -194,6 +197,10 @@ class BlobsFull(BlobsUnavailable):
     code = "blobs_full"
 
 
+class SourceUnavailable(DependencyError):
+    code = "source_unavailable"
+
+
 class Overloaded(RagserveError):
     code = "overloaded"
 
@@ -208,6 +215,14 @@ class DeadlineExceeded(RagserveError):
 
 class LeaseLost(RagserveError):
     code = "lease_lost"
+
+
+class WorkerDied(RagserveError):
+    code = "worker_died"
+
+
+class JobCancelled(RagserveError):
+    code = "job_cancelled"
 
 
 class ConfigurationError(RagserveError):

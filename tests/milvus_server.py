@@ -29,8 +29,7 @@ class MilvusLiteServer:
         program = Path(sys.executable).with_name("milvus-lite")
         with (self.data_dir.parent / f"{self.data_dir.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program, "server", "--data-dir", self.data_dir]
-                + ["--host", "127.0.0.1", "--port", str(self.port)],
+                [program, "server", "--data-dir", self.data_dir, *self._listening()],
                 stdout=log,
                 stderr=log,
             )
@@ -51,6 +50,9 @@ class MilvusLiteServer:
     def restart(self) -> None:
         self.kill()
         self.start()
+
+    def _listening(self) -> list[str]:
+        return ["--host", "127.0.0.1", "--port", str(self.port)]
 
     def _answers(self) -> bool:
         try:

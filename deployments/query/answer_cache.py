@@ -34,6 +34,7 @@ def answer_key(request: QueryRequest, epoch: int, model: str, settings: str) -> 
 
 
 def pack(answer: Answer) -> bytes:
+    """The answer as JSON."""
     return json.dumps(asdict(answer), ensure_ascii=False).encode()
 
 

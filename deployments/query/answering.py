@@ -69,7 +69,7 @@ class Answering:
     async def stream(self, question: Question) -> AsyncGenerator[QueryEvent, None]:
         """TokenEvents, then DoneEvent; raises what `QueryPipeline.stream` says."""
         evidence = await self._weigh(question)
-        if not await self._relevant(question, evidence):
+        if not await self._relevant(evidence):
             text = NOT_FOUND.format(collection=question.request.collection)
             yield TokenEvent(text)
             yield DoneEvent(_finish(question, text, "not_found"))
@@ -97,7 +97,7 @@ class Answering:
                 question.ladder.step("lexical_only", error)
                 return evidence
 
-    async def _relevant(self, question: Question, evidence: Evidence) -> bool:
+    async def _relevant(self, evidence: Evidence) -> bool:
         if not evidence.sentences:
             return False
         model = LEXICAL
@@ -159,10 +159,10 @@ class Answering:
                 prompt = await self._prompts.build(
                     request.question,
                     question.retrieved.passages,
-                    evidence,
-                    request.history,
-                    await self._descriptions.generation_model(),
-                    request.max_tokens,
+                    evidence=evidence,
+                    history=request.history,
+                    model=await self._descriptions.generation_model(),
+                    max_tokens=request.max_tokens,
                 )
         return MarkerFilter(prompt.numbered), GenerationRequest(
             messages=prompt.messages,
@@ -187,9 +187,7 @@ class Answering:
                 while (token := await self._next(question, stream)) is not None:
                     if token.text and not waited:
                         waited = True
-                        question.timings.add(
-                            "first_token", question.deadline.elapsed_s() - begun_s
-                        )
+                        question.timings.add("first_token", question.deadline.elapsed_s() - begun_s)
                     yield token
         finally:
             question.timings.add("generate", question.deadline.elapsed_s() - begun_s)

@@ -53,7 +53,9 @@ def diversify(passages: Sequence[Passage], count: int, diversity: float) -> list
         rest = (i for i in range(len(passages)) if i not in chosen)
         best = max(rest, key=lambda i: (1 - diversity) * scores[i] - diversity * likeness[i])
         chosen.append(best)
-        likeness = [max(old, _cosine(counts[best], c)) for old, c in zip(likeness, counts, strict=True)]
+        likeness = [
+            max(old, _cosine(counts[best], c)) for old, c in zip(likeness, counts, strict=True)
+        ]
     return [passages[index] for index in chosen]
 
 

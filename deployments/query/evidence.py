@@ -78,8 +78,8 @@ class SentenceVectors:
         if missing:
             rows = await self._embedder.embed(missing)
             known.update(zip(missing, rows, strict=True))
-        for text in known:
-            self._vectors[text] = known[text]
+        for text, value in known.items():
+            self._vectors[text] = value
             self._vectors.move_to_end(text)
         while len(self._vectors) > self._keep:
             self._vectors.popitem(last=False)
@@ -115,9 +115,7 @@ def compare(evidence: Evidence, vectors: Vectors, question: Vectors) -> Evidence
     return Evidence(evidence.question_terms, evidence.passage_terms, sentences, vectors)
 
 
-def _sentences_of(
-    number: int, text: str, weights: Mapping[str, float]
-) -> list[EvidenceSentence]:
+def _sentences_of(number: int, text: str, weights: Mapping[str, float]) -> list[EvidenceSentence]:
     found = []
     for span in split_sentences(text):
         sentence = text[span.start : span.end]

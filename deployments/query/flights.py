@@ -102,7 +102,10 @@ async def _watch(flight: _Flight, deadline: Deadline) -> AsyncGenerator[QueryEve
         if flight.landed:
             break
         changed = flight.changed
-        async with deadline.within("generate"):
-            await changed.wait()
+        if deadline is flight.deadline:
+            await changed.wait()  # the flight's own stages keep the time, and name themselves
+        else:
+            async with deadline.within("shared generation"):
+                await changed.wait()
     if flight.error is not None:
         raise flight.error

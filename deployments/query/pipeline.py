@@ -76,9 +76,7 @@ class QueryPipeline:
         self._retriever = Retriever(embedder, store, reranker, self._settings, self._descriptions)
         self._answering = Answering(embedder, generator, self._settings, self._descriptions)
 
-    async def search(
-        self, request: QueryRequest, deadline: Deadline | None = None
-    ) -> SearchResult:
+    async def search(self, request: QueryRequest, deadline: Deadline | None = None) -> SearchResult:
         """Passages for the question, no answer.
 
         Raises:

@@ -9,39 +9,36 @@ embedding model; where there are none for a model, or no vectors, words alone de
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
-from deployments.contracts.retrieval import Passage
 from deployments.query.evidence import Evidence
 from deployments.query.terms import coverage
 
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What is known about a search's result; all but `terms` lie in about 0..1."""
+    """What is known about a search's result, each in about 0..1.
 
-    dense_top: float
-    """Cosine of the question and the passage nearest to it."""
-    dense_gap: float
-    """How far that stands above the mean of the passages found."""
+    Coverage is the share of the question's content words, weighted by rarity, that a text holds.
+    """
+
     sentence_top: float
-    """Cosine of the question and the sentence nearest to it."""
+    """Cosine of the question and the sentence nearest to it; 0 without vectors."""
+    sentence_next: float
+    """Mean cosine of the next four sentences."""
     coverage_passage: float
-    """Share of the question's weighted terms in the passage that holds most of them."""
+    """Coverage by the passage that holds most."""
     coverage_sentence: float
-    """The same for the sentence that holds most of them."""
+    """Coverage by the sentence that holds most."""
+    coverage_nearest: float
+    """Coverage by the passage of the nearest sentence: do meaning and words agree?"""
     coverage_all: float
-    """The same for all passages together."""
-    agreement: float
-    """1 where one passage is the best by cosine and by coverage alike."""
-    terms: float
-    """ln(1 + the number of content terms in the question)."""
+    """Coverage by all passages together."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelevanceModel:
-    """A logistic model over `Signals`: a fit's weights in the order of its fields."""
+    """A logistic model over `Signals`, its weights in the order of their fields."""
 
     weights: tuple[float, ...]
     bias: float
@@ -56,29 +53,24 @@ class RelevanceModel:
         return self.probability(signals) >= self.threshold
 
 
-def observe(evidence: Evidence, passages: Sequence[Passage]) -> Signals:
-    """The signals of one search; dense ones are 0 where no vectors are to be had."""
-    dense = [p.dense_score for p in passages if p.dense_score is not None]
+MINILM = {
+    "all-MiniLM-L6-v2": RelevanceModel((4.0, 0.0, 2.0, 0.0, 0.0, 0.0), -2.0, 0.5),
+}
+LEXICAL = RelevanceModel((0.0, 0.0, 6.0, 0.0, 0.0, 0.0), -2.0, 0.5)
+
+
+def observe(evidence: Evidence) -> Signals:
+    """The signals of one search's evidence."""
     weights = evidence.question_terms
     by_passage = [coverage(weights, held) for held in evidence.passage_terms]
-    sentences = evidence.sentences
-    similar = [s.similarity for s in sentences if s.similarity is not None]
-    top = max(dense, default=0.0)
+    near = sorted(evidence.sentences, key=lambda s: -(s.similarity or 0.0))
+    cosines = [s.similarity for s in near if s.similarity is not None]
+    following = cosines[1:5]
     return Signals(
-        dense_top=top,
-        dense_gap=top - sum(dense) / len(dense) if dense else 0.0,
-        sentence_top=max(similar, default=0.0),
+        sentence_top=max(cosines, default=0.0),
+        sentence_next=sum(following) / len(following) if following else 0.0,
         coverage_passage=max(by_passage, default=0.0),
-        coverage_sentence=max((s.coverage for s in sentences), default=0.0),
+        coverage_sentence=max((s.coverage for s in evidence.sentences), default=0.0),
+        coverage_nearest=by_passage[near[0].passage - 1] if near else 0.0,
         coverage_all=coverage(weights, frozenset().union(*evidence.passage_terms)),
-        agreement=float(_agree(passages, by_passage)),
-        terms=math.log1p(len(weights)),
     )
-
-
-def _agree(passages: Sequence[Passage], by_passage: Sequence[float]) -> bool:
-    """Whether the nearest passage holds as many of the question's terms as any other does."""
-    dense = [-1.0 if p.dense_score is None else p.dense_score for p in passages]
-    if not dense:
-        return False
-    return by_passage[dense.index(max(dense))] >= max(by_passage) > 0

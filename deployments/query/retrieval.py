@@ -12,7 +12,6 @@ from deployments.contracts.query import SearchOptions
 from deployments.contracts.reranking import Reranker
 from deployments.contracts.retrieval import Passage, SearchMode, SearchRequest, VectorStore
 from deployments.errors import (
-    DeadlineExceeded,
     EmbeddingUnavailable,
     ModelMismatch,
     RerankUnavailable,
@@ -86,8 +85,8 @@ class Retriever:
         if vector_wanted or inquiry.options.mode is not SearchMode.LEXICAL:
             vector = await self._embed(inquiry)
         found = without_repeats(await self._search(inquiry, vector))
-        if self._reranks(inquiry.options):
-            found = await self._rerank(inquiry, found)
+        if self._reranker is not None and self._reranks(inquiry.options):
+            found = await self._rerank(inquiry, self._reranker, found)
         top_k = self._top_k(inquiry.options)
         if inquiry.options.diversity > 0:
             found = diversify(found, top_k, inquiry.options.diversity)
@@ -155,17 +154,19 @@ class Retriever:
             pool = max(pool, DIVERSITY_POOL * top_k)
         return pool
 
-    async def _rerank(self, inquiry: Inquiry, found: list[Passage]) -> list[Passage]:
+    async def _rerank(
+        self, inquiry: Inquiry, reranker: Reranker, found: list[Passage]
+    ) -> list[Passage]:
         """Order by the reranker, or leave the order as it is when that is out or too slow."""
         top_k = self._top_k(inquiry.options)
         pool = found[: max(top_k, self._settings.rerank_candidates)]
-        if not pool or self._reranker is None:
+        if not pool:
             return found
         patience_s = min(self._settings.rerank_timeout_s, inquiry.deadline.remaining_s() / 2)
         try:
             async with inquiry.deadline.within("rerank"):
                 with inquiry.timings.measure("rerank"):
-                    scores = await self._scores(inquiry.text, pool, patience_s)
+                    scores = await _patiently(reranker, inquiry.text, pool, patience_s)
         except RerankUnavailable as error:
             inquiry.ladder.step("rerank_skipped", error)
             return found
@@ -175,15 +176,15 @@ class Retriever:
         ]
         return sorted(scored, key=lambda passage: -passage.score)
 
-    async def _scores(
-        self, question: str, pool: Sequence[Passage], patience_s: float
-    ) -> list[float]:
-        assert self._reranker is not None
-        limit = asyncio.timeout(patience_s)
-        try:
-            async with limit:
-                return await self._reranker.rerank(question, [p.chunk.text for p in pool])
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise RerankUnavailable("The reranker took too long.") from error
+
+async def _patiently(
+    reranker: Reranker, question: str, pool: Sequence[Passage], patience_s: float
+) -> list[float]:
+    limit = asyncio.timeout(patience_s)
+    try:
+        async with limit:
+            return await reranker.rerank(question, [passage.chunk.text for passage in pool])
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise RerankUnavailable("The reranker took too long.") from error

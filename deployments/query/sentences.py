@@ -18,9 +18,9 @@ MAX_CHARS = 400
 _FENCE = re.compile(r"^\s{0,3}(```|~~~)")
 _MARK = re.compile(r"^\s*(?:(?:[-*+•>]|\d{1,3}[.)]|#{1,6})\s+)+")
 _CODE_LINE = re.compile(r"^(?: {4,}|\t)\S|^(?:>>>|\.\.\.|\$) ")
-_STOP = re.compile(r"[.!?]+[\"'”’)\]*_`]*(?=\s)|[。！？]+")
+_STOP = re.compile(r"[.!?]+[\"'\u201d\u2019)\]*_`]*(?=\s)|[\u3002\uff01\uff1f]+")
 _BLANK = re.compile(r"^\s*$")
-_OPENS_SENTENCE = re.compile(r"\s+[\"'“‘(\[*_`]*[A-Z0-9À-ÞА-Я]|\s+[`\[(]|\s*\n")
+_OPENS_SENTENCE = re.compile(r"\s+[\"'\u201c\u2018(\[*_`]*[A-Z0-9À-ÞА-Я]|\s+[`\[(]|\s*\n")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\[\"'])(?:e\.g|i\.e|etc|cf|vs|mr|mrs|ms|dr|prof|st|no|nr|fig|figs|sec|ch|approx|"
     r"vol|pp|ed|eds|al|inc|ltd|resp|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|"
@@ -81,7 +81,7 @@ def _sentences(text: str, block: Span) -> Iterator[Span]:
     start = block.start
     for stop in _STOP.finditer(text, block.start, block.end):
         rest = _OPENS_SENTENCE.match(text, stop.end(), block.end)
-        ends_here = stop.end() >= block.end or rest or text[stop.start()] in "。！？"
+        ends_here = stop.end() >= block.end or rest or text[stop.start()] in "\u3002\uff01\uff1f"
         before = text[max(start, stop.start() - 12) : stop.start() + 1]
         if ends_here and not (text[stop.start()] == "." and _ABBREVIATION.search(before)):
             yield Span(start, stop.end())
@@ -97,7 +97,10 @@ def _bounded(text: str, span: Span) -> Iterator[Span]:
             start += 1
         stop = end
         if stop - start > MAX_CHARS:
-            cut = max(text.rfind(" ", start, start + MAX_CHARS), text.rfind("\n", start, start + MAX_CHARS))
+            cut = max(
+                text.rfind(" ", start, start + MAX_CHARS),
+                text.rfind("\n", start, start + MAX_CHARS),
+            )
             stop = cut if cut > start else start + MAX_CHARS
         trimmed = stop
         while trimmed > start and text[trimmed - 1].isspace():

@@ -26,7 +26,7 @@ class QuerySettings:
     """Past this the fused order is served instead, labelled."""
     evidence: Literal["sentences", "passages"] = "sentences"
     """What the prompt shows: the best sentences (small models) or whole passages (large ones)."""
-    prompt_sentences: int = 3
+    prompt_sentences: int = 1
     max_sentences: int = 40
     """Sentences weighed a question, of all its passages."""
     deadline_s: float = 60.0

@@ -73,9 +73,7 @@ def numbers(text: str) -> frozenset[str]:
     return frozenset(match.group().replace(",", "") for match in _NUMBER.finditer(text))
 
 
-def rarity(
-    wanted: Collection[str], documents: Sequence[Collection[str]]
-) -> Mapping[str, float]:
+def rarity(wanted: Collection[str], documents: Sequence[Collection[str]]) -> Mapping[str, float]:
     """A weight per wanted term: ln(1 + n / (df + 0.5)), the rarer in `documents` the heavier.
 
     The documents are the candidates of one search, not the collection: enough to tell a word

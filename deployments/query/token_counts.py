@@ -27,8 +27,8 @@ class TokenCounts:
         if missing:
             counts = await self._generator.count_tokens(missing)
             known.update(zip(missing, counts, strict=True))
-        for text in known:
-            self._counts[text] = known[text]
+        for text, value in known.items():
+            self._counts[text] = value
             self._counts.move_to_end(text)
         while len(self._counts) > self._keep:
             self._counts.popitem(last=False)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
-from pymilvus import AsyncMilvusClient, MilvusClient
+from pymilvus import AsyncMilvusClient, MilvusClient, MilvusException
 
 from deployments.contracts.embedding import Vectors
 from deployments.contracts.retrieval import (
@@ -89,14 +89,21 @@ class MilvusStore:
             )
 
         def create(client: MilvusClient) -> None:
+            limit = {"timeout": self._connection.timeout_s}
             client.create_collection(
                 name,
                 schema=schema(collection),
-                index_params=indexes(),
                 consistency_level=self._consistency,
                 properties={RECORD_PROPERTY: record(collection)},
-                timeout=self._connection.timeout_s,
+                **limit,
             )
+            try:
+                # An empty collection's indexes are ready at once: waiting would cost a second.
+                client.create_index(name, indexes(), sync=False, **limit)
+                client.load_collection(name, **limit)
+            except MilvusException:
+                client.drop_collection(name, **limit)
+                raise
 
         await self._connection.with_sync_client(create)
         self._dimensions[collection.name] = collection.model.dimension
@@ -129,7 +136,7 @@ class MilvusStore:
         for start in range(0, len(rows), UPSERT_ROWS):
             batch = rows[start : start + UPSERT_ROWS]
             await self._write(
-                collection, len(batch), partial(_upsert, name=_inner(collection), rows=batch)
+                collection, len(batch), partial(self._put, name=_inner(collection), rows=batch)
             )
 
     async def delete_version(self, collection: str, version: int) -> None:
@@ -253,7 +260,9 @@ class MilvusStore:
         )
         hits = answers[0]
         chunks = [to_chunk(hit["entity"]) for hit in hits]
-        scores = {chunk.id: float(hit["distance"]) for chunk, hit in zip(chunks, hits, strict=True)}
+        # Milvus Lite gives BM25 scores, which are never negative, with a minus.
+        sign = -1.0 if column == "sparse" and hits and hits[0]["distance"] < 0 else 1.0
+        scores = {chunk.id: sign * hit["distance"] for chunk, hit in zip(chunks, hits, strict=True)}
         return scores, {chunk.id: chunk for chunk in chunks}
 
     async def _count(self, collection: str, where: str, hidden: frozenset[int]) -> int:
@@ -335,6 +344,12 @@ class MilvusStore:
                 f"Milvus {version} has no BM25 search; ragserve needs Milvus 2.5 or newer"
             )
 
+    async def _put(self, client: AsyncMilvusClient, name: str, rows: list[dict[str, Any]]) -> None:
+        # Milvus Lite's upsert keeps old dynamic fields that the new row lacks, while its insert
+        # replaces a row of the same id; Milvus' insert would keep both rows.
+        write = client.insert if await self._connection.is_lite() else client.upsert
+        await write(name, rows, **RETRY)
+
     async def _write(
         self, collection: str, rows: int, operation: Callable[[AsyncMilvusClient], Any]
     ) -> None:
@@ -351,10 +366,6 @@ class MilvusStore:
             return await self._connection.call(operation, _inner(collection))
         except CollectionNotFound:
             raise _not_found(collection) from None
-
-
-async def _upsert(client: AsyncMilvusClient, name: str, rows: list[dict[str, Any]]) -> None:
-    await client.upsert(name, rows, **RETRY)
 
 
 def _inner(name: str) -> str:

@@ -17,7 +17,7 @@ from deployments.state.keys import Keys, milliseconds
 from deployments.state.outage import Outage
 from deployments.state.scripts import Script
 
-CACHE_TIMEOUT_S = 0.25
+CACHE_TIMEOUT_S = 0.5
 """A cache that takes longer to answer is no help."""
 FLIGHT_POLL_S = 0.05
 MAX_VALUE_BYTES = 1 << 20
@@ -50,6 +50,7 @@ class RedisCache:
         self._max_value_bytes = max_value_bytes
         self._outage = outage or Outage()
         self._land = Script(client, "land", ("flight",))
+        self._flights: dict[str, asyncio.Event] = {}
         self.counts = CacheCounts()
 
     async def get(self, key: str) -> bytes | None:
@@ -80,33 +81,56 @@ class RedisCache:
     async def flight(
         self, key: str, *, lease_s: float, wait_s: float
     ) -> AsyncIterator[bytes | None]:
+        deadline_s = asyncio.get_running_loop().time() + wait_s
+        value = await self._wait_here(key, deadline_s)
+        if value is not None or key in self._flights or self._outage.lasts:
+            yield value
+            return
+        landed = self._flights[key] = asyncio.Event()
         token = secrets.token_hex(16)
-        value, leading = await self._board(key, token, lease_s=lease_s, wait_s=wait_s)
+        leading = True  # for all we know, where we are cancelled on board
         try:
+            value, leading = await self._board(key, token, lease_s, deadline_s)
             yield value
         finally:
+            del self._flights[key]
+            landed.set()
             if leading:
                 await self._leave(key, token)
 
+    async def _wait_here(self, key: str, deadline_s: float) -> bytes | None:
+        """Wait for another caller in this process: one of them asks Redis for all.
+
+        Without a value, nobody here is under way with `key` now, or Redis is out, or time is up.
+        """
+        value = await self.get(key)
+        while value is None and not self._outage.lasts and (flight := self._flights.get(key)):
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    await flight.wait()
+            except TimeoutError:
+                return None
+            value = await self.get(key)
+        return value
+
     async def _board(
-        self, key: str, token: str, *, lease_s: float, wait_s: float
+        self, key: str, token: str, lease_s: float, deadline_s: float
     ) -> tuple[bytes | None, bool]:
         """The value, or the lead, or (waited long enough, or Redis out) neither."""
-        value = await self.get(key)
-        deadline_s = asyncio.get_running_loop().time() + wait_s
         try:
-            while value is None:
+            while True:
                 if await self._take_lead(key, token, lease_s):
                     # The last leader may have landed between our look and our lead.
-                    value = await self._get(key)
-                    return value, True
+                    return await self._get(key), True
                 if asyncio.get_running_loop().time() >= deadline_s:
-                    break
+                    return None, False
                 await asyncio.sleep(FLIGHT_POLL_S)
                 value = await self._get(key)
+                if value is not None:
+                    return value, False
         except StateUnavailable:
             self.counts.failures += 1
-        return value, False
+            return None, False
 
     async def _take_lead(self, key: str, token: str, lease_s: float) -> bool:
         async with self._tight():

@@ -15,6 +15,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from deployments.errors import StateUnavailable
 
@@ -46,6 +47,8 @@ def connect(
         health_check_interval=HEALTH_CHECK_PERIOD_S,
         retry=Retry(NoBackoff(), 0),
         decode_responses=decode,
+        # With notifications on, the pool hands out connections that the server has closed.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     client: Any = Redis.from_pool(pool)
     return client  # type: ignore[no-any-return]

@@ -21,7 +21,7 @@ from deployments.state.memory.limits import MemoryRateLimiter
 from deployments.state.outage import Outage
 from deployments.state.window import Window
 
-LIMIT_TIMEOUT_S = 0.25
+LIMIT_TIMEOUT_S = 0.5
 """A request waits no longer to be counted by all; then its own process counts it."""
 
 

@@ -11,8 +11,8 @@ from deployments.errors import Unauthenticated
 class KeyVerifier(Protocol):
     """Knows the API keys."""
 
-    async def verify(self, key: str) -> Principal | None:
-        """The key's principal; None where the key is unknown, revoked or expired."""
+    async def verify(self, key: str) -> Principal:
+        """The key's principal. Raises Unauthenticated."""
         ...
 
 
@@ -31,7 +31,4 @@ class Authenticator:
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthenticated("Send an API key: 'Authorization: Bearer <key>'.")
-        principal = await self._keys.verify(token.strip())
-        if principal is None:
-            raise Unauthenticated("The API key is not known, or it has expired.")
-        return principal
+        return await self._keys.verify(token.strip())

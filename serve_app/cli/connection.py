@@ -21,6 +21,8 @@ from serve_app.cli.profiles import Profile, Profiles
 from serve_app.client import Ragserve, RetryPolicy
 
 DEFAULT_URL = "http://127.0.0.1:3400"
+# A person at a terminal is told of a longer wait rather than left wondering.
+IMPATIENT = RetryPolicy(longest_retry_after_s=2.0)
 DEV_KEY_PATH = Path(".ragserve") / "dev-key"
 
 _PANEL = "Server"
@@ -67,7 +69,7 @@ def connect(
     api_key: str | None,
     profile: str | None,
     *,
-    retry: RetryPolicy | None = None,
+    retry: RetryPolicy = IMPATIENT,
 ) -> Ragserve:
     """A client for the server that options, environment, profiles and this folder name."""
     target = resolve(

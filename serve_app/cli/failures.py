@@ -31,6 +31,10 @@ EXIT_CODES_HELP = (
 )
 
 
+class CommandFailure(Exception):
+    """It could not be done; its text says why, and what to do."""
+
+
 class UsageFailure(Exception):
     """What was asked for cannot be done as written; its text says how to write it."""
 
@@ -44,6 +48,8 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except UsageFailure as failure:
             raise _exit(str(failure), USAGE) from None
+        except CommandFailure as failure:
+            raise _exit(str(failure), FAILED) from None
         except ClientError as failure:
             raise _exit(sentence(failure), exit_code(failure)) from None
         except BrokenPipeError:

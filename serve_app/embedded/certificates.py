@@ -32,14 +32,14 @@ class Certificates:
 
 
 def ensure_certificates(directory: Path, hosts: Sequence[str]) -> Certificates:
-    """The node's certificates in `directory`, made on first use.
+    """The node's certificates in `directory`, made on first use and when its address changed.
 
     Args:
         directory: where the PEM files live; created with mode 0700.
         hosts: names and addresses that the node's certificate is good for.
     """
     files = Certificates(directory / "ca.pem", directory / "node.pem", directory / "node.key")
-    if all(path.exists() for path in (files.authority, files.certificate, files.key)):
+    if _good_for(files, hosts):
         return files
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     authority_key = ec.generate_private_key(ec.SECP256R1())
@@ -61,6 +61,14 @@ def ensure_certificates(directory: Path, hosts: Sequence[str]) -> Certificates:
     _write(files.certificate, node.public_bytes(serialization.Encoding.PEM))
     _write(files.authority, authority.public_bytes(serialization.Encoding.PEM))
     return files
+
+
+def _good_for(files: Certificates, hosts: Sequence[str]) -> bool:
+    if not all(path.exists() for path in (files.authority, files.certificate, files.key)):
+        return False
+    certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return {_name(host) for host in hosts} <= set(names)
 
 
 def _certificate(

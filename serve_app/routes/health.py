@@ -19,9 +19,8 @@ async def health(services: UsesServices) -> HealthOut:
     """A summary: `ok`, `degraded` (answers, but not at its best) or `unavailable`."""
     dependencies = await services.dependencies.check()
     down = {dependency.name for dependency in dependencies if not dependency.up}
-    status = "ok" if not down else "unavailable" if down & NEEDED else "degraded"
     return HealthOut(
-        status=status,
+        status="ok" if not down else "unavailable" if down & NEEDED else "degraded",
         version=__version__,
         dependencies=[
             DependencyOut(

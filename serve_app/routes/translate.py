@@ -13,6 +13,7 @@ from serve_app import schemas
 
 
 def document_out(document: Document) -> schemas.DocumentOut:
+    """A document as callers see it."""
     return schemas.DocumentOut(
         id=document.id,
         title=document.title,
@@ -27,6 +28,7 @@ def document_out(document: Document) -> schemas.DocumentOut:
 
 
 def job_out(job: Job, files: Sequence[FileStatus] | None = None) -> schemas.JobOut:
+    """A job with its progress, and its files where they are asked for."""
     return schemas.JobOut(
         id=job.id,
         collection=job.collection,
@@ -79,6 +81,7 @@ def _file(status: FileStatus) -> schemas.FileOut:
 
 
 def options_of(body: schemas.Retrieval) -> SearchOptions:
+    """A request's choices of how to find passages."""
     return SearchOptions(
         mode=body.mode,
         fusion=body.fusion,
@@ -93,6 +96,7 @@ def options_of(body: schemas.Retrieval) -> SearchOptions:
 
 
 def query_of(body: schemas.QueryIn, scope: str) -> QueryRequest:
+    """A question; `scope` keeps cached answers among callers who may see the same."""
     return QueryRequest(
         collection=body.collection,
         question=body.question,
@@ -108,6 +112,7 @@ def query_of(body: schemas.QueryIn, scope: str) -> QueryRequest:
 
 
 def passages_out(passages: Sequence[Passage]) -> list[schemas.PassageOut]:
+    """Passages with the numbers that citations use."""
     return [_passage(number, passage) for number, passage in enumerate(passages, start=1)]
 
 
@@ -132,6 +137,7 @@ def _passage(number: int, passage: Passage) -> schemas.PassageOut:
 
 
 def answer_out(answer: Answer, request_id: str) -> schemas.QueryOut:
+    """A whole answer."""
     return schemas.QueryOut(
         answer=answer.text,
         answered=answer.answered,

@@ -9,21 +9,21 @@ from contextlib import aclosing
 from typing import Any
 
 import numpy as np
-from protocol_servers.serving import (
-    Broken,
-    Fault,
-    ProtocolServer,
-    chained,
-    first_or_left,
-    generation_request,
-)
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from deployments.contracts.generation import Token
-from deployments.errors import ContextLengthExceeded, Overloaded
+from deployments.errors import ContextLengthExceeded, Overloaded, RagserveError
+from protocol_servers.serving import (
+    BrokenError,
+    Fault,
+    ProtocolServer,
+    chained,
+    first_or_left,
+    generation_request,
+)
 
 _CREATED_AT = "2026-01-01T00:00:00.000000Z"
 _DIGEST = "sha256:" + 64 * "0"
@@ -123,12 +123,8 @@ class OllamaServer(ProtocolServer):
         stream = self.tokens(asked, fault if fault and fault.kind != "status" else None)
         try:
             first = await first_or_left(request, stream)
-        except Overloaded:
-            return _error(503, _BUSY)
-        except ContextLengthExceeded:
-            return _error(400, "the input length exceeds the context length")
-        except Broken:
-            return _error(500, "model runner has unexpectedly stopped")
+        except (RagserveError, BrokenError) as error:
+            return _failed(error)
         if first is None:
             return Response()
         lines = _lines(chained(first, stream), body["model"], shape, fault)
@@ -190,7 +186,7 @@ async def _lines(
                         "eval_count": token.usage.completion_tokens,
                     }
                 )
-        except Broken:
+        except BrokenError:
             assert fault is not None
             if fault.kind == "drop":
                 raise
@@ -220,6 +216,16 @@ def _refused(fault: Fault | None) -> Response | None:
     if fault is None or fault.kind != "status":
         return None
     return _error(fault.status_code, fault.message)
+
+
+def _failed(error: Exception) -> Response:
+    match error:
+        case Overloaded():
+            return _error(503, _BUSY)
+        case ContextLengthExceeded():
+            return _error(400, "the input length exceeds the context length")
+        case _:
+            return _error(500, "model runner has unexpectedly stopped")
 
 
 def _error(status: int, message: str) -> Response:

@@ -9,22 +9,22 @@ from contextlib import aclosing
 from typing import Any
 
 import numpy as np
-from protocol_servers.ollama_server import vector
-from protocol_servers.serving import (
-    Broken,
-    Fault,
-    ProtocolServer,
-    chained,
-    first_or_left,
-    generation_request,
-)
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from deployments.contracts.generation import Token, Usage
-from deployments.errors import ContextLengthExceeded, Overloaded
+from deployments.errors import ContextLengthExceeded, Overloaded, RagserveError
+from protocol_servers.ollama_server import vector
+from protocol_servers.serving import (
+    BrokenError,
+    Fault,
+    ProtocolServer,
+    chained,
+    first_or_left,
+    generation_request,
+)
 
 _ID = "chatcmpl-0"
 _CREATED = 1_767_225_600
@@ -87,14 +87,8 @@ class OpenAIServer(ProtocolServer):
         stream = self.tokens(asked, fault if fault and fault.kind != "status" else None)
         try:
             first = await first_or_left(request, stream)
-        except Overloaded as error:
-            wait = {"retry-after": str(error.details["retry_after_s"])}
-            return _error(429, "Rate limit reached", "rate_limit_exceeded", wait)
-        except ContextLengthExceeded:
-            message = "This model's maximum context length is exceeded by your messages."
-            return _error(400, message, "context_length_exceeded")
-        except Broken:
-            return _error(500, "The server had an error", "server_error")
+        except (RagserveError, BrokenError) as error:
+            return _failed(error)
         if first is None:
             return Response()
         tokens = chained(first, stream)
@@ -158,7 +152,7 @@ async def _events(
                             {**_chunk(model, {}), "choices": [], "usage": _usage(token.usage)}
                         )
             yield b"data: [DONE]\n\n"
-        except Broken:
+        except BrokenError:
             assert fault is not None
             if fault.kind == "drop":
                 raise
@@ -211,6 +205,18 @@ def _refused(fault: Fault | None) -> Response | None:
     if fault is None or fault.kind != "status":
         return None
     return _error(fault.status_code, fault.message, "scripted", fault.headers)
+
+
+def _failed(error: Exception) -> Response:
+    match error:
+        case Overloaded():
+            wait = {"retry-after": str(error.details["retry_after_s"])}
+            return _error(429, "Rate limit reached", "rate_limit_exceeded", wait)
+        case ContextLengthExceeded():
+            message = "This model's maximum context length is exceeded by your messages."
+            return _error(400, message, "context_length_exceeded")
+        case _:
+            return _error(500, "The server had an error", "server_error")
 
 
 def _error(status: int, message: str, code: str, headers: dict[str, str] | None = None) -> Response:

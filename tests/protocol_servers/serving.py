@@ -37,7 +37,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """Raised in a response's body, so that uvicorn breaks the connection."""
 
 
@@ -71,7 +71,8 @@ class ProtocolServer:
         self._thread.start()
         until = time.monotonic() + 10
         while self._server is None or not self._server.started:
-            assert time.monotonic() < until and self._thread.is_alive(), "the server did not start"
+            assert self._thread.is_alive()
+            assert time.monotonic() < until, "the server did not start"
             time.sleep(0.005)
         return self
 
@@ -124,7 +125,7 @@ class ProtocolServer:
                         if fault.kind == "silent":
                             await asyncio.sleep(3600)
                         ended = True
-                        raise Broken(fault.kind)
+                        raise BrokenError(fault.kind)
                     count += 1
                     yield token
             ended = True

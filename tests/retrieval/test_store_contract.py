@@ -162,6 +162,22 @@ async def test_the_lexical_weight_decides_between_words_and_vectors(
         assert [passage.chunk.document.id for passage in found] == [first]
 
 
+async def test_more_of_the_words_make_a_better_match(store: VectorStore, name: str) -> None:
+    texts = {
+        "one": "honey and wax",
+        "two": "honey honey bees",
+        "none": "trains",
+        "all": "honey bees hive",
+    }
+    chunks = [chunk(document(key), text=text) for key, text in texts.items()]
+    await store.upsert(name, chunks, stacked(*(axis(i) for i in range(4))))
+    for mode, weight in ((SearchMode.LEXICAL, 0.0), (SearchMode.HYBRID, 1.0)):
+        found = await store.search(
+            _search(name, mode, "honey bees hive", vector=axis(7), lexical_weight=weight)
+        )
+        assert [p.chunk.document.id for p in found][:2] == ["all", "two"]
+
+
 async def test_equal_scores_keep_one_order(store: VectorStore, name: str) -> None:
     chunks = [chunk(document(key), text="same words") for key in ("c", "a", "b")]
     await store.upsert(name, chunks, stacked(axis(0), axis(0), axis(0)))

@@ -1,0 +1,175 @@
+"""One file, from its staged bytes to its committed chunks.
+
+Nothing that a search can see changes before the commit: chunks are written under a version that
+searches hide, and one atomic step shows them and hides what they replace. So an attempt may die
+anywhere, and the next one starts the file afresh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from deployments.contracts.embedding import Embedder, Lane, Vectors
+from deployments.contracts.jobs import FileSpec, JobStore, Lease, Visibility
+from deployments.contracts.retrieval import Chunk, Document, VectorStore
+from deployments.errors import DocumentError, JobCancelled
+from deployments.ingestion.blobs import BlobStore
+from deployments.ingestion.chunking import ChunkDraft, Chunker, chunk_id
+from deployments.ingestion.readers.document import ExtractedDocument
+from deployments.resilience.retries import CALL
+
+
+@dataclass(frozen=True, slots=True)
+class FileWork:
+    """One attempt at one file of a job, as plain data: it crosses processes."""
+
+    job_id: str
+    collection: str
+    spec: FileSpec
+    lease: Lease
+
+
+class FileReader(Protocol):
+    """Extracts a file's text where a hostile file can do no harm. Raises DocumentError."""
+
+    def __call__(self, path: Path, content_type: str, name: str) -> ExtractedDocument: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileIngestion:
+    """Takes files in. `batch` chunks are embedded and written at a time."""
+
+    store: VectorStore
+    jobs: JobStore
+    visibility: Visibility
+    embedder: Embedder
+    blobs: BlobStore
+    read: FileReader
+    chunker: Chunker
+    batch: int
+
+    async def run(self, work: FileWork) -> None:
+        """Do the file's work to its end: DONE, UNCHANGED or FAILED with the file's own error.
+
+        Raises:
+            JobCancelled: the job was cancelled meanwhile.
+            LeaseLost: another supervisor holds the collection.
+            RagserveError: anything that is not the file's own fault.
+        """
+        present = await self._present(work)
+        if any(_same(document, work.spec) for document in present):
+            await self.jobs.skip_file(work.job_id, work.spec.number, work.lease)
+            return
+        try:
+            await self._ingest(work, replaces=[document.version for document in present])
+        except DocumentError as error:
+            await self.jobs.fail_file(
+                work.job_id, work.spec.number, work.lease, error.code, error.message
+            )
+
+    async def _present(self, work: FileWork) -> list[Document]:
+        """The versions of this document that searches can see."""
+        snapshot = await self.visibility.snapshot(work.collection)
+        found = await self.store.find_documents(work.collection, work.spec.document_id)
+        return [document for document in found if document.version not in snapshot.hidden_versions]
+
+    async def _ingest(self, work: FileWork, replaces: Sequence[int]) -> None:
+        spec = work.spec
+        version = await self.jobs.begin_file(work.job_id, spec.number, work.lease)
+        extracted = await asyncio.to_thread(self._extract, spec)
+        drafts = await asyncio.to_thread(self.chunker.chunk, extracted)
+        document = Document(
+            id=spec.document_id,
+            title=extracted.title or spec.name,
+            source=spec.source,
+            content_type=spec.content_type,
+            content_hash=spec.content_hash,
+            size_bytes=spec.size_bytes,
+            chunk_count=len(drafts),
+            ingested_at_s=time.time(),
+            version=version,
+            metadata={**extracted.metadata, **spec.metadata},
+        )
+        await self._write(work, document, drafts)
+        await self.jobs.commit_file(
+            work.job_id,
+            spec.number,
+            work.lease,
+            version=version,
+            chunks=len(drafts),
+            replaces=replaces,
+        )
+
+    def _extract(self, spec: FileSpec) -> ExtractedDocument:
+        with self.blobs.open_local(spec.blob_url) as path:
+            return self.read(path, spec.content_type, spec.name)
+
+    async def _write(
+        self, work: FileWork, document: Document, drafts: Sequence[ChunkDraft]
+    ) -> None:
+        """Embed and store batch after batch; the next is embedded while one is being stored."""
+        done = 0
+        await self._report(work, done, len(drafts))
+        batches = list(_batches(drafts, self.batch))
+        ahead = asyncio.ensure_future(self._embed(batches[0], document.title))
+        try:
+            for number, batch in enumerate(batches):
+                vectors = await ahead
+                if number + 1 < len(batches):
+                    ahead = asyncio.ensure_future(self._embed(batches[number + 1], document.title))
+                chunks = [_chunk(work, document, draft) for draft in batch]
+                await self.store.upsert(work.collection, chunks, vectors)
+                done += len(batch)
+                await self._report(work, done, len(drafts))
+        finally:
+            ahead.cancel()
+
+    async def _embed(self, drafts: Sequence[ChunkDraft], title: str) -> Vectors:
+        texts = [self.chunker.embedding_text(draft, title) for draft in drafts]
+        return await CALL.call(lambda: self.embedder.embed(texts, Lane.INGESTION))
+
+    async def _report(self, work: FileWork, done: int, total: int) -> None:
+        job = await self.jobs.report_file(
+            work.job_id, work.spec.number, work.lease, chunks_done=done, chunks_total=total
+        )
+        if job.cancel_requested:
+            raise JobCancelled
+
+
+def _same(document: Document, spec: FileSpec) -> bool:
+    """Same bytes, name and metadata: the reader's own metadata follows from the bytes."""
+    return (
+        document.content_hash == spec.content_hash
+        and document.source == spec.source
+        and all(document.metadata.get(name) == value for name, value in spec.metadata.items())
+    )
+
+
+def _batches(drafts: Sequence[ChunkDraft], size: int) -> Iterator[Sequence[ChunkDraft]]:
+    for start in range(0, len(drafts), size):
+        yield drafts[start : start + size]
+
+
+def _chunk(work: FileWork, document: Document, draft: ChunkDraft) -> Chunk:
+    return Chunk(
+        # The version is part of the content's identity here: an attempt never overwrites the
+        # chunks of another, so that each can be hidden and swept by itself.
+        id=chunk_id(
+            work.collection,
+            document.id,
+            f"{document.content_hash}:{document.version}",
+            draft.number,
+        ),
+        number=draft.number,
+        text=draft.text,
+        document=document,
+        heading=draft.heading,
+        page=draft.page,
+        start_char=draft.start_char,
+        end_char=draft.end_char,
+    )

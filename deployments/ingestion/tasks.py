@@ -1,0 +1,86 @@
+"""The Ray task that takes in one file, and how a supervisor runs it.
+
+A worker process keeps its clients between tasks: connecting, and importing what they need,
+costs seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import lru_cache
+
+import ray
+from ray import serve
+from ray.exceptions import (
+    NodeDiedError,
+    OutOfMemoryError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+
+from deployments.embedding.deployment import RemoteEmbedder
+from deployments.environment import Environment
+from deployments.errors import RagserveError, WorkerDied
+from deployments.ingestion.blobs import BlobStore
+from deployments.ingestion.chunking import Chunker, ChunkLimits
+from deployments.ingestion.file_ingestion import FileIngestion, FileWork
+from deployments.ingestion.sandbox import ReaderSandbox
+from deployments.ingestion.settings import IngestionSettings
+from deployments.ingestion.supervisor import RunFile
+from deployments.retrieval.milvus import MilvusStore
+from deployments.state.connection import connect
+from deployments.state.jobs import RedisJobStore
+from deployments.state.visibility import RedisVisibility
+
+
+# The supervisor counts deaths itself, so that a file that kills its worker is told apart.
+@ray.remote(max_retries=0)
+def ingest_file(settings: IngestionSettings, work: FileWork) -> None:
+    """One attempt at one file, to its end."""
+    runner, ingestion = _worker(settings)
+    runner.run(ingestion.run(work))
+
+
+@lru_cache(maxsize=1)
+def _worker(settings: IngestionSettings) -> tuple[asyncio.Runner, FileIngestion]:
+    """This process's event loop and the clients that live on it."""
+    environment = Environment.read()
+    state = connect(environment.redis_url.get_secret_value())
+    handle = serve.get_deployment_handle(
+        settings.embedding_deployment, app_name=settings.embedding_app
+    )
+    return asyncio.Runner(), FileIngestion(
+        store=MilvusStore(environment.milvus_uri, environment.milvus_token.get_secret_value()),
+        jobs=RedisJobStore(state),
+        visibility=RedisVisibility(state),
+        embedder=RemoteEmbedder(handle),
+        blobs=BlobStore(environment.blob_url),
+        read=ReaderSandbox().read,
+        chunker=Chunker(
+            ChunkLimits(
+                chunk_tokens=settings.chunk_tokens, overlap_tokens=settings.chunk_overlap_tokens
+            )
+        ),
+        batch=settings.embed_batch,
+    )
+
+
+def ray_runner(settings: IngestionSettings) -> RunFile:
+    """Runs attempts as Ray tasks; cancelling the call kills the task's process."""
+    task = ingest_file.options(num_cpus=settings.task_cpus)
+
+    async def run(work: FileWork) -> None:
+        reference = task.remote(settings, work)
+        try:
+            await reference
+        except asyncio.CancelledError:
+            ray.cancel(reference, force=True)
+            raise
+        except RayTaskError as error:
+            if isinstance(error.cause, RagserveError):
+                raise error.cause from None
+            raise
+        except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
+            raise WorkerDied(f"The worker process died ({type(error).__name__}).") from error
+
+    return run

@@ -1,0 +1,85 @@
+"""Puts the parts behind the HTTP API together, on the replica that will use them."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from deployments.contracts.embedding import Embedder
+from deployments.contracts.generation import Generator
+from deployments.contracts.limits import RateLimit
+from deployments.contracts.reranking import Reranker
+from deployments.environment import Environment
+from deployments.ingestion.blobs import BlobStore
+from deployments.query.pipeline import QueryPipeline
+from deployments.query.settings import QuerySettings
+from deployments.retrieval.milvus import MilvusStore
+from deployments.state.api_keys import ApiKeyStore
+from deployments.state.cache import RedisCache
+from deployments.state.connection import connect, translated_errors
+from deployments.state.jobs import RedisJobStore
+from deployments.state.limits import RedisRateLimiter
+from deployments.state.policies import JobLimits
+from deployments.state.visibility import RedisVisibility
+from serve_app.auth.authenticator import Authenticator
+from serve_app.dependencies import Dependencies
+from serve_app.services import Services
+from serve_app.settings import LimitArgs, RagArgs
+
+
+def assemble(
+    args: RagArgs,
+    environment: Environment,
+    *,
+    embedder: Embedder,
+    generator: Generator,
+    reranker: Reranker | None = None,
+) -> Services:
+    """The services of one ingress replica, on real parts. Connects to nothing yet."""
+    state = connect(environment.redis_url.get_secret_value())
+    cache = connect(environment.cache_url, decode=False)
+    store = MilvusStore(environment.milvus_uri, environment.milvus_token.get_secret_value())
+    visibility = RedisVisibility(state)
+    return Services(
+        args=args,
+        authenticator=Authenticator(
+            ApiKeyStore(state, environment.api_key_pepper.get_secret_value().encode())
+        ),
+        limiter=RedisRateLimiter(state, _rates(args.limits)),
+        embedder=embedder,
+        store=store,
+        visibility=visibility,
+        jobs=RedisJobStore(state, limits=JobLimits(max_queued_jobs=args.uploads.max_queued_jobs)),
+        blobs=BlobStore(environment.blob_url),
+        pipeline=QueryPipeline(
+            embedder,
+            store,
+            visibility,
+            generator,
+            reranker=reranker,
+            cache=RedisCache(cache),
+            settings=QuerySettings(
+                deadline_s=args.default_deadline_s, answer_ttl_s=args.answer_cache_ttl_s
+            ),
+        ),
+        dependencies=Dependencies(
+            {
+                "redis": lambda: _ping(state),
+                "milvus": store.ping,
+                "embedding": embedder.model,
+                "generation": generator.model,
+            }
+        ),
+    )
+
+
+async def _ping(client: Redis) -> None:
+    with translated_errors():
+        await client.ping()
+
+
+def _rates(limits: LimitArgs) -> dict[str, RateLimit]:
+    return {
+        "generation": RateLimit(limits.generation_per_minute, 60),
+        "search": RateLimit(limits.search_per_minute, 60),
+        "ingestion": RateLimit(limits.ingestion_per_minute, 60),
+    }

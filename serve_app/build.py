@@ -1,0 +1,164 @@
+"""The composition root: typed arguments in, Serve applications out.
+
+The only place that calls `.bind()`, and the only one that chooses an engine. A URL in the
+node's environment replaces the embedded engine by the real remote one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.serve import Application
+
+from deployments.contracts.engines import EngineSpec
+from deployments.embedding.deployment import EmbeddingServer
+from deployments.environment import Environment
+from deployments.generation.deployment import GenerationServer
+from deployments.ingestion.deployment import IngestionSupervisor
+from deployments.ingestion.settings import IngestionSettings
+from deployments.reranking.deployment import RerankingServer
+from serve_app.ingress import Ingress
+from serve_app.settings import (
+    EmbeddingArgs,
+    GenerationArgs,
+    IngestionArgs,
+    RagArgs,
+    ReplicaArgs,
+)
+
+REQUEST_DRAIN_S = 60.0
+"""A replica that is being replaced finishes what it streams, for this long."""
+
+
+def rag(args: RagArgs) -> Application:
+    """Application `rag`, the query path as one graph: Ingress -> Embedding, Generation."""
+    environment = Environment.read()
+    embedding = _bind(
+        EmbeddingServer, "Embedding", args.embedding, embedding_engine(args.embedding, environment)
+    )
+    generation = _bind(
+        GenerationServer,
+        "Generation",
+        args.generation,
+        generation_engine(args.generation, environment),
+    )
+    reranking = None
+    if args.reranking.engine == "maxsim":
+        reranking = _bind(RerankingServer, "Reranking", args.reranking, reranking_engine(args))
+    return _bind(Ingress, "Ingress", args.ingress, args, embedding, generation, reranking)
+
+
+def ingestion(args: IngestionArgs) -> Application:
+    """Application `ingestion`: the supervisor, which nobody calls. Its work comes from Redis."""
+    Environment.read()
+    settings = IngestionSettings(
+        files_in_flight=args.files_in_flight,
+        task_cpus=args.task_cpus,
+        chunk_tokens=args.chunk_tokens,
+        chunk_overlap_tokens=args.chunk_overlap_tokens,
+        embed_batch=args.embed_batch,
+    )
+    return _bind(IngestionSupervisor, "Supervisor", args.supervisor, settings)
+
+
+def embedding_engine(args: EmbeddingArgs, environment: Environment) -> EngineSpec:
+    """The embedding engine that the arguments name, or that the environment has a URL for."""
+    engine = args.engine
+    if engine == "auto":
+        engine = "ollama" if environment.ollama_embed_url else "onnx"
+    match engine:
+        case "ollama":
+            return EngineSpec(
+                "deployments.embedding.ollama:OllamaEmbedder",
+                {
+                    "base_url": environment.ollama_embed_url,
+                    "model": environment.ollama_embed_model,
+                    "keep_alive": args.keep_alive,
+                    "pull": args.pull,
+                },
+            )
+        case "openai":
+            return EngineSpec(
+                "deployments.embedding.openai:OpenAIEmbedder",
+                {
+                    "base_url": environment.openai_base_url,
+                    "model": environment.openai_embed_model,
+                },
+            )
+        case _:
+            return EngineSpec(
+                "deployments.embedding.onnx:OnnxEmbedder",
+                {
+                    "cache_dir": str(environment.model_cache),
+                    "precision": args.precision,
+                    "threads": args.threads,
+                },
+            )
+
+
+def generation_engine(args: GenerationArgs, environment: Environment) -> EngineSpec:
+    """The language model that the arguments name, or that the environment has a URL for."""
+    engine = args.engine
+    if engine == "auto":
+        engine = (
+            "openai"
+            if environment.openai_base_url
+            else "ollama"
+            if environment.ollama_llm_url
+            else "llama_cpp"
+        )
+    match engine:
+        case "openai":
+            return EngineSpec(
+                "deployments.generation.openai:OpenAIGenerator",
+                {
+                    "base_url": environment.openai_base_url,
+                    "model": environment.openai_model,
+                    "context_tokens": args.context_tokens,
+                },
+            )
+        case "ollama":
+            return EngineSpec(
+                "deployments.generation.ollama:OllamaGenerator",
+                {
+                    "base_url": environment.ollama_llm_url,
+                    "model": environment.ollama_llm_model,
+                    "keep_alive": args.keep_alive,
+                    "num_ctx": args.context_tokens,
+                    "parallel": args.parallel,
+                    "pull": args.pull,
+                },
+            )
+        case "paced":
+            return EngineSpec("deployments.generation.paced:PacedGenerator")
+        case _:
+            return EngineSpec(
+                "deployments.generation.llama_cpp:LlamaCppGenerator",
+                {
+                    "model_path": args.model_path,
+                    "context_tokens": args.context_tokens,
+                    "parallel": args.parallel,
+                    "max_queued": args.queued,
+                    "threads": args.threads,
+                },
+            )
+
+
+def reranking_engine(args: RagArgs) -> EngineSpec:
+    """MaxSim over the embedding model's token vectors."""
+    return EngineSpec(
+        "deployments.reranking.maxsim:MaxSimReranker", {"precision": args.embedding.precision}
+    )
+
+
+def _bind(deployment: Any, name: str, replicas: ReplicaArgs, *arguments: object) -> Application:
+    """Bind a deployment under a name, with its share of the machine."""
+    application: Application = deployment.options(
+        name=name,
+        num_replicas=replicas.replicas,
+        max_ongoing_requests=replicas.max_ongoing_requests,
+        max_queued_requests=replicas.max_queued_requests,
+        graceful_shutdown_timeout_s=REQUEST_DRAIN_S,
+        ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
+    ).bind(*arguments)
+    return application

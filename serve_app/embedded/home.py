@@ -1,0 +1,102 @@
+"""Where the embedded system keeps what it must not lose, and what it may."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSecrets:
+    """Secrets made at the first start, for services that only this machine reaches."""
+
+    redis_password: str
+    api_key_pepper: str
+    ray_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The layout of a state directory."""
+
+    root: Path
+
+    @property
+    def runtime(self) -> Path:
+        """Sockets and Ray's session: short-lived, and short, for socket paths end at 107 bytes."""
+        name = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:8]
+        return Path(tempfile.gettempdir()) / f"ragserve-{os.getuid()}-{name}"
+
+    @property
+    def state_redis(self) -> Path:
+        return self.root / "redis-state"
+
+    @property
+    def cache_redis(self) -> Path:
+        return self.root / "redis-cache"
+
+    @property
+    def milvus(self) -> Path:
+        return self.root / "milvus"
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def certificates(self) -> Path:
+        return self.root / "tls"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def development_key(self) -> Path:
+        return self.root / "dev-key"
+
+    @property
+    def run_record(self) -> Path:
+        """What is running now, for `status` and `down`."""
+        return self.root / "run.json"
+
+    def prepare(self) -> None:
+        """Make the directories, readable by their owner alone."""
+        for directory in (
+            self.root,
+            self.runtime,
+            self.state_redis,
+            self.cache_redis,
+            self.milvus,
+            self.blobs,
+            self.models,
+            self.logs,
+        ):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.runtime.chmod(0o700)
+
+    def secrets(self) -> LocalSecrets:
+        """The secrets of this state directory, made on first use."""
+        path = self.root / "secrets.json"
+        if not path.exists():
+            made = LocalSecrets(*(secrets.token_urlsafe(48) for _ in range(3)))
+            write_private(path, json.dumps(asdict(made)))
+        return LocalSecrets(**json.loads(path.read_text()))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file whole or not at all, readable by its owner alone."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    draft.replace(path)

@@ -1,0 +1,193 @@
+"""The whole system on one machine: what `ragserve up` starts, watches and ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deployments.errors import ConfigurationError
+from serve_app.embedded import stores
+from serve_app.embedded.home import Home
+from serve_app.embedded.processes import Child, free_port
+from serve_app.embedded.ray_node import RayNode, ray_head
+
+STORE_TIMEOUT_S = 30.0
+DEPLOY_TIMEOUT_S = 300.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the operator asked for."""
+
+    config: Path
+    host: str = "127.0.0.1"
+    port: int = 3400
+    cpus: int = field(default_factory=lambda: max(2, os.cpu_count() or 2))
+    dashboard_port: int | None = None
+
+
+class EmbeddedSystem:
+    """Stores, a Ray node and the applications. Services that a URL names are not started."""
+
+    def __init__(self, home: Home, wishes: Wishes, environment: Mapping[str, str]) -> None:
+        self.home = home
+        self._wishes = wishes
+        self._given = environment
+        self._secrets = home.secrets()
+        self._milvus_port = free_port()
+        self._stores = self._embedded_stores()
+        self.environment = self._service_environment()
+        self._node: RayNode | None = None
+        self._deploy: Child | None = None
+
+    @property
+    def children(self) -> list[Child]:
+        """What runs, in the order in which it was started."""
+        return [*self._stores, *([self._node.child] if self._node else [])]
+
+    def start(self, say: Say) -> None:
+        """Start everything and return when the applications run.
+
+        Raises:
+            ConfigurationError: something did not start; what did has been ended again.
+        """
+        try:
+            say("starting Redis and Milvus")
+            for child in self._stores:
+                child.start()
+            say("starting Ray")
+            self._node = ray_head(
+                self.home,
+                self._secrets.ray_token,
+                cpus=self._wishes.cpus,
+                environment=self.environment,
+                dashboard_port=self._wishes.dashboard_port,
+            )
+            self._node.child.start()
+            self._deploy = self._deployment(self._node)
+            self._deploy.start()
+            self._await_stores()
+            self._await_deployment(say)
+        except BaseException:
+            self.stop(lambda _: None)
+            raise
+
+    def restart_dead(self) -> list[str]:
+        """Start again the stores that died; the names of what was started.
+
+        Raises:
+            ConfigurationError: Ray died, and with it everything that runs on it.
+        """
+        if self._node and not self._node.child.running:
+            raise ConfigurationError(f"Ray has ended.\n{self._node.child.last_words()}")
+        dead = [child for child in self._stores if not child.running]
+        for child in dead:
+            child.start()
+        return [child.name for child in dead]
+
+    def stop(self, say: Say) -> None:
+        """End what was started, last first."""
+        if self._deploy:
+            self._deploy.stop()
+        for child in reversed(self.children):
+            say(f"stopping {child.name}")
+            child.stop()
+
+    def redis_url(self) -> str:
+        """The state Redis in use."""
+        return self.environment["REDIS_URL"]
+
+    def _embedded_stores(self) -> list[Child]:
+        password = self._secrets.redis_password
+        children = []
+        if "REDIS_URL" not in self._given:
+            children.append(stores.state_redis(self.home, password))
+        if "CACHE_REDIS_URL" not in self._given:
+            children.append(stores.cache_redis(self.home, password))
+        if "MILVUS_URI" not in self._given:
+            children.append(stores.milvus(self.home, self._milvus_port))
+        return children
+
+    def _service_environment(self) -> dict[str, str]:
+        """What replicas and tasks need to know; what the operator has set comes first."""
+        password = self._secrets.redis_password
+        return {
+            "REDIS_URL": stores.redis_url("redis-state", self.home, password),
+            "CACHE_REDIS_URL": stores.redis_url("redis-cache", self.home, password),
+            "MILVUS_URI": f"http://127.0.0.1:{self._milvus_port}",
+            "BLOB_URL": self.home.blobs.resolve().as_uri(),
+            "MODEL_CACHE": str(self.home.models.resolve()),
+            "API_KEY_PEPPER": self._secrets.api_key_pepper,
+        } | dict(self._given)
+
+    def _deployment(self, node: RayNode) -> Child:
+        command = [
+            sys.executable,
+            *("-m", "serve_app.embedded.deploy"),
+            str(self._wishes.config),
+            *("--address", node.address),
+            *("--host", self._wishes.host),
+            *("--port", str(self._wishes.port)),
+        ]
+        log = self.home.logs / "deploy.log"
+        log.unlink(missing_ok=True)
+        return Child("deploy", command, log, node.environment)
+
+    def _await_stores(self) -> None:
+        answers: dict[str, Callable[[], bool]] = {
+            "redis-state": lambda: stores.redis_answers("redis-state", self.home),
+            "redis-cache": lambda: stores.redis_answers("redis-cache", self.home),
+            "milvus": lambda: stores.milvus_answers(self._milvus_port),
+        }
+        for child in self._stores:
+            child.wait_until(answers[child.name], STORE_TIMEOUT_S)
+
+    def _await_deployment(self, say: Say) -> None:
+        assert self._deploy is not None
+        assert self._deploy.process is not None
+        assert self._node is not None
+        said = ""
+        while True:
+            try:
+                code = self._deploy.process.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                code = None
+            said = self._tell(said, say)
+            if not self._node.child.running:
+                raise ConfigurationError(f"Ray did not start.\n{self._node.child.last_words()}")
+            if code is not None:
+                break
+        if code != 0:
+            raise ConfigurationError(
+                f"The applications did not start.\n{self._deploy.last_words()}"
+            )
+
+    def _tell(self, said: str, say: Say) -> str:
+        """Pass on the deployment's newest line."""
+        assert self._deploy is not None
+        lines = [line for line in self._deploy.log.read_text().splitlines() if line.startswith("{")]
+        newest = lines[-1] if lines else ""
+        if newest and newest != said:
+            say(f"starting the applications {newest}")
+        return newest
+
+
+@contextmanager
+def running_system(
+    home: Home, wishes: Wishes, environment: Mapping[str, str], say: Say
+) -> Iterator[EmbeddedSystem]:
+    """A system that is up inside the block and gone after it."""
+    home.prepare()
+    system = EmbeddedSystem(home, wishes, environment)
+    system.start(say)
+    try:
+        yield system
+    finally:
+        system.stop(say)
