@@ -36,8 +36,10 @@ from deployments.retrieval.memory import MemoryStore
 PACKAGES = ("perl-doc", "python3.11-doc", "debian-faq")
 CHUNK_CHARS = 900
 DISTRACTORS = 1800
-KEPT_ANSWERABLE = 0.95
-"""The threshold is set so that this share of answerable questions is let through."""
+KEPT = {False: 0.98, True: 0.95}
+"""The share of found answers that the threshold lets through: with vectors, by words alone."""
+NEAR_MISS_WEIGHT = 0.25
+"""A question whose own answer was removed is often answered by another text: it counts less."""
 
 SETTINGS = QuerySettings()
 FloatArray = NDArray[np.float64]
@@ -218,12 +220,12 @@ def report(name: str, seen: list[Observation], lexical: bool) -> None:
     used = ~held_out & ~np.array([o.answerable and not o.found for o in seen])
     kinds = np.array([o.kind for o in seen])
     off = (kinds == "off topic") & used
-    balance = np.where(
-        kinds == "off topic", (kinds == "answerable").sum() / (kinds == "off topic").sum(), 1.0
-    )
+    balance = np.ones(len(seen))
+    balance[kinds == "answer removed"] = NEAR_MISS_WEIGHT
+    balance[kinds == "off topic"] = (kinds == "answerable").sum() / (kinds == "off topic").sum()
     coefficients = fit(rows[used], labels[used], balance[used])
     chance = 1 / (1 + np.exp(-(rows @ coefficients[:-1] + coefficients[-1])))
-    threshold = float(np.quantile(chance[used & (labels == 1)], 1 - KEPT_ANSWERABLE))
+    threshold = float(np.quantile(chance[used & (labels == 1)], 1 - KEPT[lexical]))
     print(f"\n{name}: fitted on {used.sum()} searches, {off.sum()} of them off topic")
     for field, weight in zip(fields(Signals), coefficients, strict=False):
         print(f"  {field.name:20} {weight:8.3f}")

@@ -45,3 +45,15 @@ class Embedder(Protocol):
             EmbeddingUnavailable: the engine cannot be reached or failed.
         """
         ...
+
+
+class TokenEmbedder(Protocol):
+    """Gives a vector per token, which compare two texts more closely than one vector each."""
+
+    async def token_vectors(self, texts: Sequence[str], lane: Lane = Lane.QUERY) -> list[Vectors]:
+        """For each text, order kept, float32 of shape (tokens, dimension), rows L2-normalised.
+
+        Raises:
+            EmbeddingUnavailable: the engine cannot be reached or failed.
+        """
+        ...

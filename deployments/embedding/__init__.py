@@ -1,0 +1,1 @@
+"""Texts to vectors: the engines and the deployment that runs one."""

@@ -17,8 +17,8 @@ _WORD = re.compile(r"\s*\S+")
 class ScriptedGenerator:
     """Gives `answers` in turn, over and over; without any it echoes the last message.
 
-    A token is a word, one every `token_ms`. `fail_with` makes every request fail, `recover` ends that; `requests` keeps
-    what was asked.
+    A token is a word, one every `token_ms`. `fail_with` makes every request fail, `recover` ends
+    that; `requests` keeps what was asked.
     """
 
     def __init__(

@@ -85,7 +85,6 @@ class OllamaGenerator:
         await self._client.close()  # type: ignore[no-untyped-call]
 
     def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
-        self._refuse_what_would_be_cut(request)
         return self._slots.admit(
             self._tokens(request),
             timeout_s=request.timeout_s,
@@ -94,6 +93,7 @@ class OllamaGenerator:
         )
 
     async def _tokens(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
+        self._refuse_what_would_be_cut(request)
         with self._calls.translated():
             parts: AsyncGenerator[ChatResponse, None] = await self._client.chat(  # type: ignore[assignment]
                 model=self._name,

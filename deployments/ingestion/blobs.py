@@ -19,7 +19,7 @@ from collections.abc import AsyncIterable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import fsspec
 
@@ -36,6 +36,8 @@ _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _WRITE_BYTES = MIB
 """Collected before a thread writes: a hop to a thread costs as much as writing 64 KiB."""
 _PART_SUFFIX = ".part"
+
+T = TypeVar("T")
 
 FreeSpace = Callable[[Path], int]
 
@@ -179,9 +181,8 @@ class BlobStore:
         for leftover in {self._written_path(path), path}:
             with suppress(Exception):
                 self._files.rm_file(leftover)
-        if self._local:
-            with suppress(OSError):  # not empty: the job has other blobs
-                Path(path).parent.rmdir()
+        with suppress(Exception):  # not empty: the job has other blobs
+            self._files.rmdir(path.rpartition("/")[0])
 
     def _delete(self, folder: str) -> None:
         with suppress(FileNotFoundError):
@@ -297,7 +298,7 @@ class _Upload:
         self._pending.clear()
 
 
-async def _in_thread(work: Callable[[], Any]) -> Any:
+async def _in_thread(work: Callable[[], T]) -> T:
     """Run blocking work off the loop, its errors in our terms."""
     try:
         return await asyncio.to_thread(work)

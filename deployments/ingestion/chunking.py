@@ -10,6 +10,7 @@ the count of a slice is the sum of the counts of its words.
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ CountTokens = Callable[[str], int]
 SPECIAL_TOKENS = 2
 """What the model adds around a text ([CLS] and [SEP])."""
 _REMEMBERED_WORDS = 200_000
+_LEAST_TOKENS = 32
+_LEAST_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,13 @@ class ChunkLimits:
                 f"Chunks of {self.chunk_tokens} tokens behind {self.prefix_tokens} tokens of "
                 f"headings do not fit the embedding model's {self.max_tokens} tokens."
             )
-        if not 0 <= self.overlap_tokens <= self.chunk_tokens // 2 or self.max_characters < 100:
+        if not 0 <= self.overlap_tokens <= self.chunk_tokens // 2:
             raise ConfigurationError("A chunk's overlap must be at most half of the chunk.")
+        if self.chunk_tokens < _LEAST_TOKENS or self.max_characters < _LEAST_CHARACTERS:
+            raise ConfigurationError(
+                f"A chunk must have room for {_LEAST_TOKENS} tokens and "
+                f"{_LEAST_CHARACTERS} characters."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,7 @@ class Chunker:
 
     def _spans(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Bounds of the chunks of one run, which hold no blank at either end."""
-        run = _Words(text, start, end, self._counts, self._limits.max_characters)
+        run = _Words(text, start, end, self._counts, self._limits)
         first = 0
         while first < len(run):
             last = self._last_word(run, first)
@@ -180,14 +188,17 @@ class _Words:
     """The words of a run of text, with their bounds, token counts and boundaries."""
 
     def __init__(
-        self, text: str, start: int, end: int, counts: _WordCounts, max_characters: int
+        self, text: str, start: int, end: int, counts: _WordCounts, limits: ChunkLimits
     ) -> None:
         found = list(words(text, start, end))
+        tokens = counts.of([word for _, word in found])
+        if max(tokens, default=0) > limits.chunk_tokens // 4:
+            found, tokens = _cut_long_words(found, tokens, limits.chunk_tokens // 8)
         self.starts = [at for at, _ in found]
         self.ends = [at + len(word) for at, word in found]
-        self._sums = [0, *accumulate(counts.of([word for _, word in found]))]
+        self._sums = [0, *accumulate(tokens)]
         self._text = text
-        self._max_characters = max_characters
+        self._max_characters = limits.max_characters
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -224,6 +235,28 @@ class _Words:
                 if strength >= Strength.SENTENCE:
                     break
         return best
+
+
+def _cut_long_words(
+    found: Sequence[tuple[int, str]], tokens: Sequence[int], size: int
+) -> tuple[list[tuple[int, str]], list[int]]:
+    """Words of more than twice `size` tokens in pieces of `size` characters.
+
+    A piece counts as many tokens as it has characters once accents and syllables are taken
+    apart: no tokenizer of word pieces makes more of it, alone or joined to its neighbours.
+    """
+    pieces: list[tuple[int, str]] = []
+    counts: list[int] = []
+    for (at, word), count in zip(found, tokens, strict=True):
+        if count <= 2 * size:
+            pieces.append((at, word))
+            counts.append(count)
+            continue
+        for offset in range(0, len(word), size):
+            piece = word[offset : offset + size]
+            pieces.append((at + offset, piece))
+            counts.append(len(unicodedata.normalize("NFD", piece)))
+    return pieces, counts
 
 
 @dataclass(frozen=True, slots=True)

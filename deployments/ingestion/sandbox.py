@@ -1,7 +1,7 @@
 """Reads files in a child process that a hostile file may take down alone.
 
 A reader is a parser of a stranger's bytes: it may loop, fill the memory or crash. So one child a
-worker reads file after file (starting one takes a second, asking it a millisecond), with bounds
+worker reads file after file (starting one takes 60 ms, asking it a fifth of one), with bounds
 on time, processor time and memory, without the worker's environment (where the secrets are), and
 unable to write files, open connections or start programs. A child that breaks a bound is killed
 and the next file gets a new one.
@@ -43,8 +43,8 @@ from deployments.ingestion.readers.document import (
 _LENGTH = struct.Struct(">I")
 _FILES_PER_CHILD = 1_000
 """A fresh child now and then gives back what parsers leak."""
-_START_S = 60.0
-"""Added to the first file's time: the child starts and imports its reader, on a busy machine."""
+_START_S = 30.0
+"""Added to the first file's time, for starting the child and importing the reader when busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class ReaderSandbox:
         return self._child.pid if self._child else None
 
     def read(self, path: Path, content_type: str, name: str) -> ExtractedDocument:
-        """Read one file; blocks for at most `wall_s` (and a minute more where the child starts).
+        """Read one file; blocks for at most `wall_s` (half a minute more where it starts).
 
         Raises:
             DocumentError: what `registry.read` raises; DocumentTimeout and DocumentTooLarge also
@@ -247,7 +247,7 @@ def main(memory_bytes: int) -> None:
 
 def _reply(request: dict[str, Any]) -> dict[str, Any]:
     # Deferred: the parent, which imports this module as well, never reads.
-    from deployments.ingestion.readers.registry import read  # noqa: PLC0415
+    from deployments.ingestion.readers.registry import read
 
     limits = ReadLimits(**request["limits"])
     try:
@@ -271,7 +271,7 @@ def _reply(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _confine(memory_bytes: int) -> None:
-    import resource  # noqa: PLC0415 - not there on every system that can import the parent's half
+    import resource
 
     # Address space is not enforced everywhere (macOS); the other bounds then stand alone.
     with suppress(ValueError, OSError):
@@ -289,7 +289,7 @@ def _refuse(event: str, _arguments: tuple[Any, ...]) -> None:
 
 def _allow_cpu(seconds: int) -> None:
     """The bound counts from the process's start: move it on for each file."""
-    import resource  # noqa: PLC0415 - as above
+    import resource
 
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(used.ru_utime + used.ru_stime) + 1 + seconds

@@ -33,7 +33,7 @@ class SourcePolicy:
     max_files: int = 10_000
     max_file_bytes: int = 200 * MIB
     max_redirects: int = 5
-    timeout_s: float = 60.0
+    timeout_s: float = 300.0
 
     def __post_init__(self) -> None:
         for root in self.roots:
@@ -84,7 +84,7 @@ def _normal(url: str) -> str:
     scheme, _, path = url.partition("://")
     if "::" in url or ".." in path.split("/"):
         raise Forbidden("The source's URL must name one place, without `..` or `::`.")
-    return f"{scheme.lower()}://{posixpath.normpath(path)}"
+    return f"{scheme.lower()}://{posixpath.normpath(path).lstrip('/')}"
 
 
 def _meanings(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:

@@ -9,14 +9,14 @@ Each redirect starts over.
 from __future__ import annotations
 
 import asyncio
-import glob
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 import fsspec
@@ -37,7 +37,10 @@ from deployments.ingestion.source_policy import WEB_SCHEMES, SourcePolicy, schem
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(host, port) -> its addresses."""
 
+T = TypeVar("T")
+
 _MAGIC = frozenset("*?[")
+_OPERATION_TIMEOUT_S = 30.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -90,6 +93,7 @@ class Sources:
             Forbidden, NotFound, SourceUnavailable: as `expand`.
             TooLarge: more than `max_file_bytes`.
         """
+        _check_single(file.url)
         left = self._policy.max_file_bytes
         scheme = scheme_of(file.url)
         pieces = self._web(file.url) if scheme in WEB_SCHEMES else self._stored(scheme, file.url)
@@ -106,8 +110,7 @@ class Sources:
             await cast("Any", pieces).aclose()
 
     async def _expand_one(self, url: str) -> list[SourceFile]:
-        if "::" in url or "\x00" in url:
-            raise Forbidden("The source's URL must name one place, without `..` or `::`.")
+        _check_single(url)
         scheme = scheme_of(url)
         if scheme in WEB_SCHEMES:
             _check_web_url(url, self._policy)
@@ -116,7 +119,9 @@ class Sources:
             ]
         if scheme == "file":
             path = _local_path(url)
-            return await asyncio.to_thread(lambda: list(_local_files(path, self._policy)))
+            return await asyncio.to_thread(
+                lambda: list(islice(_local_files(path, self._policy), self._policy.max_files + 1))
+            )
         self._policy.check_store_url(url)
         return await _in_thread(lambda: _bucket_files(url, self._policy))
 
@@ -144,7 +149,7 @@ class Sources:
         """The first response that is no redirect; each hop is checked as if it came first."""
         # Certificates and proxies named in the environment are not for strangers' addresses.
         async with httpx.AsyncClient(
-            trust_env=False, follow_redirects=False, timeout=self._policy.timeout_s
+            trust_env=False, follow_redirects=False, timeout=_OPERATION_TIMEOUT_S
         ) as client:
             for _ in range(self._policy.max_redirects + 1):
                 response = await self._get(client, httpx.URL(url))
@@ -185,6 +190,12 @@ class Sources:
             except httpx.ConnectError as error:
                 failure = error
         raise SourceUnavailable("The web server cannot be reached.") from failure
+
+
+def _check_single(url: str) -> None:
+    """Chains (`zip://x::file://y`) would take one scheme's files under another's name."""
+    if "\x00" in url or ("::" in url and scheme_of(url) not in WEB_SCHEMES):
+        raise Forbidden("The source's URL must name one place, without `..` or `::`.")
 
 
 def _check_web_url(url: str, policy: SourcePolicy) -> None:
@@ -238,9 +249,13 @@ def _local_files(pattern: str, policy: SourcePolicy) -> Iterator[SourceFile]:
     policy.check_path(Path(fixed))
     if fixed == pattern and not Path(pattern).exists():
         raise NotFound("There is no such file or folder.", url=pattern)
-    matches = [pattern] if fixed == pattern else sorted(glob.iglob(pattern, recursive=True))
+    matches = [pattern] if fixed == pattern else _matches(pattern, fixed)
     for match in matches:
         yield from _walk(Path(match), policy, named=match == pattern)
+
+
+def _matches(pattern: str, fixed: str) -> list[str]:
+    return sorted(str(path) for path in Path(fixed).glob(pattern.removeprefix(fixed).lstrip("/")))
 
 
 def _fixed_part(pattern: str) -> str:
@@ -279,13 +294,16 @@ def _open_local(path: Path, policy: SourcePolicy) -> BinaryIO:
     descriptor = os.open(resolved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         policy.check_path(resolved)
-        opened = os.fstat(descriptor)
-        if not stat.S_ISREG(opened.st_mode) or not os.path.samestat(opened, resolved.stat()):
-            raise Forbidden("The source is not a regular file.")
+        _check_regular(os.fstat(descriptor), resolved)
     except BaseException:
         os.close(descriptor)
         raise
     return os.fdopen(descriptor, "rb")
+
+
+def _check_regular(opened: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(opened.st_mode) or not os.path.samestat(opened, path.stat()):
+        raise Forbidden("The source is not a regular file.")
 
 
 def _bucket_files(url: str, policy: SourcePolicy) -> list[SourceFile]:
@@ -316,7 +334,7 @@ def _store(url: str) -> Any:
         ) from error
 
 
-async def _in_thread(work: Callable[[], Any]) -> Any:
+async def _in_thread(work: Callable[[], T]) -> T:
     """Run blocking work off the loop, a store's errors in our terms."""
     try:
         return await asyncio.to_thread(work)

@@ -19,6 +19,7 @@ from ray.exceptions import (
 )
 
 from deployments.embedding.deployment import RemoteEmbedder
+from deployments.embedding.minilm import TOKENIZER_FILE, weights_dir
 from deployments.environment import Environment
 from deployments.errors import RagserveError, WorkerDied
 from deployments.ingestion.blobs import BlobStore
@@ -27,6 +28,7 @@ from deployments.ingestion.file_ingestion import FileIngestion, FileWork
 from deployments.ingestion.sandbox import ReaderSandbox
 from deployments.ingestion.settings import IngestionSettings
 from deployments.ingestion.supervisor import RunFile
+from deployments.ingestion.tokens import load_token_counter
 from deployments.retrieval.milvus import MilvusStore
 from deployments.state.connection import connect
 from deployments.state.jobs import RedisJobStore
@@ -57,6 +59,8 @@ def _worker(settings: IngestionSettings) -> tuple[asyncio.Runner, FileIngestion]
         blobs=BlobStore(environment.blob_url),
         read=ReaderSandbox().read,
         chunker=Chunker(
+            # The tokenizer of the embedded model; those of other sentence models count alike.
+            load_token_counter(weights_dir() / TOKENIZER_FILE),
             ChunkLimits(
                 chunk_tokens=settings.chunk_tokens, overlap_tokens=settings.chunk_overlap_tokens
             )

@@ -15,7 +15,7 @@ def load_token_counter(tokenizer_json: Path) -> Callable[[str], int]:
         ConfigurationError: the file is missing or is no tokenizer.
     """
     # Deferred: the module that counts with it has no other need of the package.
-    from tokenizers import Tokenizer  # noqa: PLC0415
+    from tokenizers import Tokenizer
 
     try:
         tokenizer = Tokenizer.from_file(str(tokenizer_json))

@@ -24,7 +24,7 @@ from deployments.query.degradation import Ladder
 from deployments.query.descriptions import Descriptions
 from deployments.query.evidence import Evidence, SentenceVectors, compare, weigh
 from deployments.query.extract import extract
-from deployments.query.grounding import Grounding, ground
+from deployments.query.grounding import Grounding, claims, ground
 from deployments.query.prompt import PromptBuilder
 from deployments.query.relevance import LEXICAL, observe
 from deployments.query.retrieval import Retrieved
@@ -205,10 +205,10 @@ class Answering:
             if evidence.vectors is not None and sentences:
                 try:
                     async with question.deadline.within("ground"):
-                        vectors = await self._embedder.embed([s.words for s in sentences])
+                        vectors = await self._embedder.embed(claims(question.text, sentences))
                 except EmbeddingUnavailable as error:
                     question.ladder.step("lexical_only", error)
-            return ground(sentences, vectors, evidence, question.retrieved.passages)
+            return ground(question.text, sentences, vectors, evidence, question.retrieved.passages)
 
 
 def _finish(

@@ -20,8 +20,8 @@ from deployments.query.sentences import Span, split_sentences
 from deployments.query.terms import coverage, rarity, terms
 
 LEXICAL_SHARE = 0.3
-"""Weight of word coverage beside cosine similarity in a sentence's score; the choice is flat
-between 0.2 and 0.4 on the FAQ questions of benchmarks/grounding_quality.py."""
+"""Weight of word coverage beside cosine similarity in a sentence's score. Of 20 handbook
+questions any share from 0 to 0.5 ranks a right sentence first 20 times, 0.7 19, words alone 18."""
 
 
 @dataclass(frozen=True, slots=True)

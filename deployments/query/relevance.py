@@ -54,9 +54,19 @@ class RelevanceModel:
 
 
 MINILM = {
-    "all-MiniLM-L6-v2": RelevanceModel((4.0, 0.0, 2.0, 0.0, 0.0, 0.0), -2.0, 0.5),
+    "all-MiniLM-L6-v2": RelevanceModel(
+        weights=(4.313, 3.721, 0.690, -0.569, 1.115, 0.860), bias=-5.317, threshold=0.223
+    ),
 }
-LEXICAL = RelevanceModel((0.0, 0.0, 6.0, 0.0, 0.0, 0.0), -2.0, 0.5)
+"""Fitted by benchmarks/grounding_quality.py on 320 FAQ questions and 43 off-topic ones. On the
+others it lets 99 % of 274 answerable questions through and refuses all 37 off-topic ones; it
+refuses only 6 % of the questions whose own answer was removed but whose neighbours remain."""
+
+LEXICAL = RelevanceModel(
+    weights=(0.0, 0.0, 1.116, 0.186, 2.153, 1.708), bias=-2.531, threshold=0.193
+)
+"""By words alone, fitted the same way: 95 % of the answerable let through, 81 % of the off-topic
+refused."""
 
 
 def observe(evidence: Evidence) -> Signals:

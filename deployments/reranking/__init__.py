@@ -1,0 +1,1 @@
+"""Scoring passages against a question: the engines and the deployment that runs one."""

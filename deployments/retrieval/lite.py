@@ -10,24 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from hashlib import blake2b
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from pymilvus import AsyncMilvusClient
 
-from deployments.errors import RagserveError, StoreUnavailable
+from deployments.errors import RagserveError
 from deployments.retrieval.connection import Connection
+from deployments.retrieval.turns import turn
 
 FLUSH_ROWS: Final = 500
 FLUSH_AFTER_S: Final = 0.5
-
-_FIRST_WAIT_S: Final = 0.002
-_LONGEST_WAIT_S: Final = 0.05
 
 
 class LiteWriter:
@@ -48,7 +41,7 @@ class LiteWriter:
         if (pause := self._pauses.pop(collection, None)) is not None:
             pause.cancel()
         try:
-            async with self._turn(collection):
+            async with turn(self._turn_of(collection), self._connection.timeout_s):
                 await self._connection.call(operation, collection)
         finally:
             # Even a write given up on may have arrived.
@@ -82,37 +75,8 @@ class LiteWriter:
 
     async def _flush(self, collection: str) -> None:
         self._unflushed.pop(collection, None)
-        async with self._turn(collection):
+        async with turn(self._turn_of(collection), self._connection.timeout_s):
             await self._connection.call(lambda client: client.flush(collection), collection)
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, collection: str) -> AsyncIterator[None]:
-        handle = _open_lock(self._connection.uri, collection)
-        try:
-            try:
-                async with asyncio.timeout(self._connection.timeout_s):
-                    await _lock(handle)
-            except TimeoutError:
-                raise StoreUnavailable("other writers keep the collection busy") from None
-            yield
-        finally:
-            os.close(handle)
-
-
-async def _lock(handle: int) -> None:
-    wait_s = _FIRST_WAIT_S
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-        else:
-            return
-
-
-def _open_lock(uri: str, collection: str) -> int:
-    folder = Path(tempfile.gettempdir()) / f"ragserve-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    name = blake2b(f"{uri} {collection}".encode(), digest_size=12).hexdigest()
-    return os.open(folder / f"writer-{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _turn_of(self, collection: str) -> str:
+        return f"write {self._connection.uri} {collection}"

@@ -25,7 +25,7 @@ from deployments.errors import (
     ConfigurationError,
     InvalidRequest,
 )
-from deployments.retrieval.connection import RETRY, Connection
+from deployments.retrieval.connection import ONCE, Connection
 from deployments.retrieval.expressions import quoted, visible
 from deployments.retrieval.filters import parse
 from deployments.retrieval.lexical import words
@@ -83,7 +83,7 @@ class MilvusStore:
         """
         await self._check_version()
         name = _inner(collection.name)
-        if await self._connection.call(lambda client: client.has_collection(name, **RETRY)):
+        if await self._connection.call(lambda client: client.has_collection(name, **ONCE)):
             raise CollectionExists(
                 f"collection {collection.name} exists", collection=collection.name
             )
@@ -112,11 +112,11 @@ class MilvusStore:
         await self.get_collection(name)
         self._dimensions.pop(name, None)
         self._lite.forget(_inner(name))
-        await self._call(name, lambda client: client.drop_collection(_inner(name), **RETRY))
+        await self._call(name, lambda client: client.drop_collection(_inner(name), **ONCE))
 
     async def get_collection(self, name: str) -> Collection:
         described = await self._call(
-            name, lambda client: client.describe_collection(_inner(name), **RETRY)
+            name, lambda client: client.describe_collection(_inner(name), **ONCE)
         )
         collection = read_record(name, described)
         if collection is None:
@@ -125,7 +125,7 @@ class MilvusStore:
         return collection
 
     async def list_collections(self) -> list[Collection]:
-        names = await self._connection.call(lambda client: client.list_collections(**RETRY))
+        names = await self._connection.list_names()
         ours = sorted(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
         found = await asyncio.gather(*map(self._collection_if_there, ours))
         return [collection for collection in found if collection is not None]
@@ -144,7 +144,7 @@ class MilvusStore:
         await self.get_collection(collection)
         gone = f"version == {int(version)}"
         await self._write(
-            collection, 0, lambda client: client.delete(_inner(collection), filter=gone, **RETRY)
+            collection, 0, lambda client: client.delete(_inner(collection), filter=gone, **ONCE)
         )
 
     async def search(self, request: SearchRequest) -> list[Passage]:
@@ -211,7 +211,7 @@ class MilvusStore:
         return await self._count(collection, "number == 0", hidden_versions)
 
     async def ping(self) -> None:
-        await self._connection.call(lambda client: client.get_server_version(**RETRY))
+        await self._connection.call(lambda client: client.get_server_version(**ONCE))
 
     async def close(self) -> None:
         await self._lite.close()
@@ -255,7 +255,7 @@ class MilvusStore:
                 filter=where,
                 limit=depth,
                 output_fields=list(COLUMNS),
-                **RETRY,
+                **ONCE,
             ),
         )
         hits = answers[0]
@@ -280,7 +280,7 @@ class MilvusStore:
         rows = await self._call(
             collection,
             lambda client: client.query(
-                _inner(collection), filter=where, output_fields=["count(*)"], **RETRY
+                _inner(collection), filter=where, output_fields=["count(*)"], **ONCE
             ),
         )
         return int(rows[0]["count(*)"])
@@ -313,7 +313,7 @@ class MilvusStore:
                 output_fields=columns,
                 limit=limit,
                 **options,
-                **RETRY,
+                **ONCE,
             ),
         )
         return list(rows)
@@ -348,7 +348,7 @@ class MilvusStore:
         # Milvus Lite's upsert keeps old dynamic fields that the new row lacks, while its insert
         # replaces a row of the same id; Milvus' insert would keep both rows.
         write = client.insert if await self._connection.is_lite() else client.upsert
-        await write(name, rows, **RETRY)
+        await write(name, rows, **ONCE)
 
     async def _write(
         self, collection: str, rows: int, operation: Callable[[AsyncMilvusClient], Any]

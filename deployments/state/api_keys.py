@@ -6,7 +6,6 @@ key is kept as HMAC-SHA256 under a pepper, so that a stolen copy of Redis opens 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -22,7 +21,7 @@ from redis.asyncio import Redis
 
 from deployments.contracts.identity import Principal
 from deployments.errors import NotFound, StateUnavailable, Unauthenticated
-from deployments.state.connection import translated_errors
+from deployments.state.connection import answering
 from deployments.state.keys import Keys
 from deployments.state.outage import Outage
 from deployments.state.scripts import Script
@@ -99,16 +98,15 @@ class ApiKeyStore:
             created_at_s=now_s,
             expires_at_s=0.0 if expires_in_s is None else now_s + expires_in_s,
         )
-        with translated_errors():
-            async with self._client.pipeline(transaction=True) as pipe:
-                pipe.hset(self._keys.api_key(prefix), mapping=_fields(key, self._digest(text)))
-                pipe.sadd(self._keys.api_keys, prefix)
-                await pipe.execute()
+        async with answering(), self._client.pipeline(transaction=True) as pipe:
+            pipe.hset(self._keys.api_key(prefix), mapping=_fields(key, self._digest(text)))
+            pipe.sadd(self._keys.api_keys, prefix)
+            await pipe.execute()
         return text, key
 
     async def list(self) -> list[ApiKey]:
         """Every key, expired ones too, newest first."""
-        with translated_errors():
+        async with answering():
             prefixes: Any = await self._client.smembers(self._keys.api_keys)
             async with self._client.pipeline(transaction=False) as pipe:
                 for prefix in prefixes:
@@ -120,11 +118,10 @@ class ApiKeyStore:
     async def revoke(self, prefix: str) -> None:
         """End a key: here at once, on other replicas within FRESH_S. Raises NotFound."""
         self._drop_verified(prefix)
-        with translated_errors():
-            async with self._client.pipeline(transaction=True) as pipe:
-                pipe.delete(self._keys.api_key(prefix))
-                pipe.srem(self._keys.api_keys, prefix)
-                deleted, _ = await pipe.execute()
+        async with answering(), self._client.pipeline(transaction=True) as pipe:
+            pipe.delete(self._keys.api_key(prefix))
+            pipe.srem(self._keys.api_keys, prefix)
+            deleted, _ = await pipe.execute()
         if not deleted:
             raise NotFound("No such API key.")
 
@@ -133,7 +130,7 @@ class ApiKeyStore:
 
         A key with an end gets the same length of life again. Raises NotFound.
         """
-        with translated_errors():
+        async with answering():
             fields: Any = await self._client.hgetall(self._keys.api_key(prefix))
         if not fields:
             raise NotFound("No such API key.")
@@ -183,9 +180,8 @@ class ApiKeyStore:
         if self._outage.lasts:
             raise StateUnavailable("The state store has just failed.")
         try:
-            with translated_errors():
-                async with asyncio.timeout(VERIFY_TIMEOUT_S):
-                    fields: Any = await self._client.hgetall(self._keys.api_key(prefix))
+            async with answering(VERIFY_TIMEOUT_S):
+                fields: Any = await self._client.hgetall(self._keys.api_key(prefix))
         except StateUnavailable:
             self._outage.begin()
             raise

@@ -6,13 +6,13 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
 
 from deployments.errors import StateUnavailable
-from deployments.state.connection import translated_errors
+from deployments.state.connection import answering
 from deployments.state.keys import Keys, milliseconds
 from deployments.state.outage import Outage
 from deployments.state.scripts import Script
@@ -34,6 +34,17 @@ class CacheCounts:
     oversized: int = 0
 
 
+@dataclass(slots=True)
+class _Flight:
+    """A key that a caller of this process is under way with, for all others here."""
+
+    lease_ends_s: float
+    landed: asyncio.Event = field(default_factory=asyncio.Event)
+    value: bytes | None = None
+    """Handed over from caller to caller, whatever becomes of it in Redis."""
+    succeeded: bool = False
+
+
 class RedisCache:
     """The Cache over Redis. `client` must answer bytes (`connect(..., decode=False)`)."""
 
@@ -50,7 +61,7 @@ class RedisCache:
         self._max_value_bytes = max_value_bytes
         self._outage = outage or Outage()
         self._land = Script(client, "land", ("flight",))
-        self._flights: dict[str, asyncio.Event] = {}
+        self._flights: dict[str, _Flight] = {}
         self.counts = CacheCounts()
 
     async def get(self, key: str) -> bytes | None:
@@ -66,6 +77,8 @@ class RedisCache:
         return value
 
     async def set(self, key: str, value: bytes, ttl_s: float) -> bool:
+        if flight := self._flights.get(key):
+            flight.value = value
         if len(value) > self._max_value_bytes:
             self.counts.oversized += 1
             return False
@@ -81,42 +94,50 @@ class RedisCache:
     async def flight(
         self, key: str, *, lease_s: float, wait_s: float
     ) -> AsyncIterator[bytes | None]:
-        deadline_s = asyncio.get_running_loop().time() + wait_s
-        value = await self._wait_here(key, deadline_s)
-        if value is not None or key in self._flights or self._outage.lasts:
+        now_s = asyncio.get_running_loop().time()
+        value, alone = await self._wait_here(key, now_s + wait_s)
+        if value is not None or alone:
             yield value
             return
-        landed = self._flights[key] = asyncio.Event()
+        flight = self._flights[key] = _Flight(lease_ends_s=now_s + lease_s)
         token = secrets.token_hex(16)
         leading = True  # for all we know, where we are cancelled on board
         try:
-            value, leading = await self._board(key, token, lease_s, deadline_s)
+            value, leading = await self._board(key, token, lease_s, now_s + wait_s)
+            flight.value = value
             yield value
+            flight.succeeded = True
         finally:
-            del self._flights[key]
-            landed.set()
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+            flight.landed.set()
             if leading:
                 await self._leave(key, token)
 
-    async def _wait_here(self, key: str, deadline_s: float) -> bytes | None:
+    async def _wait_here(self, key: str, deadline_s: float) -> tuple[bytes | None, bool]:
         """Wait for another caller in this process: one of them asks Redis for all.
 
-        Without a value, nobody here is under way with `key` now, or Redis is out, or time is up.
+        The value, or whether to go on alone: time is up, or the one that computed kept nothing
+        (all others would wait for each other in vain). Else nobody here is under way just now.
         """
-        value = await self.get(key)
-        while value is None and not self._outage.lasts and (flight := self._flights.get(key)):
+        while flight := self._flights.get(key):
+            lease_ended = deadline_s >= flight.lease_ends_s
             try:
-                async with asyncio.timeout_at(deadline_s):
-                    await flight.wait()
+                async with asyncio.timeout_at(min(deadline_s, flight.lease_ends_s)):
+                    await flight.landed.wait()
             except TimeoutError:
-                return None
-            value = await self.get(key)
-        return value
+                return None, not lease_ended
+            if flight.value is not None or flight.succeeded:
+                return flight.value, True
+        return None, False
 
     async def _board(
         self, key: str, token: str, lease_s: float, deadline_s: float
     ) -> tuple[bytes | None, bool]:
         """The value, or the lead, or (waited long enough, or Redis out) neither."""
+        value = await self.get(key)
+        if value is not None:
+            return value, False
         try:
             while True:
                 if await self._take_lead(key, token, lease_s):
@@ -158,9 +179,8 @@ class RedisCache:
         if self._outage.lasts:
             raise StateUnavailable("The cache has just failed.")
         try:
-            with translated_errors():
-                async with asyncio.timeout(CACHE_TIMEOUT_S):
-                    yield
+            async with answering(CACHE_TIMEOUT_S):
+                yield
         except StateUnavailable:
             self._outage.begin()
             raise

@@ -7,8 +7,9 @@ second call changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -21,9 +22,6 @@ from deployments.errors import StateUnavailable
 
 CONNECT_TIMEOUT_S = 2.0
 COMMAND_TIMEOUT_S = 5.0
-"""How long the socket waits for any answer."""
-LONGEST_BLOCK_S = COMMAND_TIMEOUT_S - 2.0
-"""How long a blocking command may ask the server to wait, so that the socket outwaits it."""
 POOL_WAIT_S = 2.0
 HEALTH_CHECK_PERIOD_S = 15
 """A connection idle for longer is pinged before it is used."""
@@ -35,7 +33,7 @@ def connect(
     """Make a client; it connects on first use, and the caller closes it with `aclose`.
 
     `url` is redis://, rediss:// or unix://; a password in it wins over `password`. Answers are
-    str, or bytes with `decode` off.
+    str, or bytes with `decode` off. Use it inside `answering`, which bounds the wait.
     """
     pool = BlockingConnectionPool.from_url(
         url,
@@ -43,7 +41,9 @@ def connect(
         max_connections=max_connections,
         timeout=POOL_WAIT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=COMMAND_TIMEOUT_S,
+        # With a timeout of its own the client sends by asyncio.wait_for, which in Python 3.11 can
+        # swallow a cancellation; `answering` bounds the whole exchange instead.
+        socket_timeout=None,
         health_check_interval=HEALTH_CHECK_PERIOD_S,
         retry=Retry(NoBackoff(), 0),
         decode_responses=decode,
@@ -54,10 +54,17 @@ def connect(
     return client  # type: ignore[no-any-return]
 
 
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Raise StateUnavailable for whatever Redis or the way to it raises."""
+@asynccontextmanager
+async def answering(timeout_s: float = COMMAND_TIMEOUT_S) -> AsyncIterator[None]:
+    """Raise StateUnavailable for whatever Redis or the way to it raises, and for a late answer."""
     try:
-        yield
+        async with asyncio.timeout(timeout_s):
+            yield
     except (RedisError, OSError) as error:  # TimeoutError is an OSError
         raise StateUnavailable("The state store cannot be reached.") from error
+
+
+async def ping(client: Redis, timeout_s: float = COMMAND_TIMEOUT_S) -> None:
+    """Return when Redis answers. Raises StateUnavailable."""
+    async with answering(timeout_s):
+        await client.echo("ping")

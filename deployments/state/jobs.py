@@ -6,7 +6,7 @@ What a supervisor does under its lease is in `leased_jobs.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -20,7 +20,7 @@ from deployments.contracts.jobs import (
     JobState,
 )
 from deployments.errors import InvalidRequest, JobNotFound
-from deployments.state.connection import translated_errors
+from deployments.state.connection import answering
 from deployments.state.keys import Keys, Lifetimes, milliseconds
 from deployments.state.leased_jobs import LeasedJobs
 from deployments.state.policies import EVENT_ID, JobLimits, check_files
@@ -90,7 +90,7 @@ class RedisJobStore(LeasedJobs):
         return await self.get(stored_id)
 
     async def get(self, job_id: str) -> Job:
-        with translated_errors():
+        async with answering():
             fields: Any = await self._client.hgetall(self._keys.job(job_id))
         if not fields:
             raise JobNotFound("No such job.")
@@ -131,7 +131,7 @@ class RedisJobStore(LeasedJobs):
 
     async def _index_rows(self, index: str, cursor: str | None) -> list[tuple[int, Job | None]]:
         """The next (number, job) of an index; None for a record that has expired."""
-        with translated_errors():
+        async with answering():
             entries: Any = await self._client.zrevrangebyscore(
                 index,
                 f"({cursor}" if cursor else "+inf",
@@ -170,7 +170,7 @@ class RedisJobStore(LeasedJobs):
     async def _files(self, job_id: str, offset: int, limit: int) -> list[FileStatus]:
         if limit < 1:
             return []
-        with translated_errors():
+        async with answering():
             texts: Any = await self._client.lrange(
                 self._keys.job_specs(job_id), offset, offset + limit - 1
             )
@@ -183,7 +183,7 @@ class RedisJobStore(LeasedJobs):
         # A state is missing only where the job has expired between the two reads.
         return [file_from(spec, text) for spec, text in zip(specs, states, strict=True) if text]
 
-    async def events(self, job_id: str, after: str = "0") -> AsyncIterator[JobEvent]:
+    async def events(self, job_id: str, after: str = "0") -> AsyncGenerator[JobEvent, None]:
         if not EVENT_ID.fullmatch(after):
             raise InvalidRequest("The event id is not one of ours.")
         while True:
@@ -202,11 +202,10 @@ class RedisJobStore(LeasedJobs):
     async def _news(
         self, job_id: str, after: str
     ) -> tuple[str | None, list[tuple[str, dict[str, str]]]]:
-        with translated_errors():
-            async with self._client.pipeline(transaction=True) as pipe:
-                pipe.hget(self._keys.job(job_id), "state")
-                pipe.xrange(self._keys.job_events(job_id), min=f"({after}", count=100)
-                state, entries = await pipe.execute()
+        async with answering(), self._client.pipeline(transaction=True) as pipe:
+            pipe.hget(self._keys.job(job_id), "state")
+            pipe.xrange(self._keys.job_events(job_id), min=f"({after}", count=100)
+            state, entries = await pipe.execute()
         return state, entries
 
     async def cancel(self, job_id: str) -> Job:

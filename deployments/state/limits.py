@@ -6,7 +6,6 @@ weighted by how much of it still lies within one period, plus what was asked in 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from limits import RateLimitItemPerSecond
@@ -15,7 +14,7 @@ from redis.asyncio import Redis
 
 from deployments.contracts.limits import LimitVerdict, RateLimit
 from deployments.errors import ConfigurationError, StateUnavailable
-from deployments.state.connection import translated_errors
+from deployments.state.connection import answering
 from deployments.state.keys import Keys
 from deployments.state.memory.limits import MemoryRateLimiter
 from deployments.state.outage import Outage
@@ -52,9 +51,8 @@ class RedisRateLimiter:
             raise ConfigurationError(f"No rate limit is configured for {bucket!r}.")
         if not self._outage.lasts:
             try:
-                with translated_errors():
-                    async with asyncio.timeout(LIMIT_TIMEOUT_S):
-                        return await self._hit(bucket, limit, key, cost)
+                async with answering(LIMIT_TIMEOUT_S):
+                    return await self._hit(bucket, limit, key, cost)
             except StateUnavailable:
                 self._outage.begin()
         return await self._fallback.hit(bucket, key, cost)

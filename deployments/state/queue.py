@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from deployments.contracts.jobs import Claim, DeadLetter
-from deployments.state.connection import LONGEST_BLOCK_S, translated_errors
+from deployments.state.connection import COMMAND_TIMEOUT_S, answering
 from deployments.state.keys import Keys, Lifetimes, milliseconds
 from deployments.state.records import pairs
 from deployments.state.scripts import Script
@@ -41,7 +41,7 @@ class RedisJobQueue:
         self._bury = Script(client, "bury", ("queue", "dead_letters"))
 
     async def claim(self, consumer: str, wait_s: float = 1.0) -> Claim | None:
-        with translated_errors():
+        async with answering():
             await self._ensure_group()
         abandoned = await self._claim_abandoned(
             self._places,
@@ -63,8 +63,8 @@ class RedisJobQueue:
                 raise
 
     async def _next(self, consumer: str, wait_s: float) -> Claim | None:
-        block_ms = milliseconds(min(wait_s, LONGEST_BLOCK_S))
-        with translated_errors():
+        block_ms = milliseconds(wait_s)
+        async with answering(wait_s + COMMAND_TIMEOUT_S):
             try:
                 answer = await self._client.xreadgroup(
                     GROUP,
@@ -114,12 +114,12 @@ class RedisJobQueue:
 
     async def _of_entry(self, script: Script, claim: Claim, **arguments: object) -> Any:
         """Run a script on an entry; without the group nobody holds any."""
-        with translated_errors():
+        async with answering():
             await self._ensure_group()
         return await script(self._places, group=GROUP, entry_id=claim.entry_id, **arguments)
 
     async def buried(self, limit: int = 100) -> list[DeadLetter]:
-        with translated_errors():
+        async with answering():
             entries: Any = await self._client.xrevrange(self._places["dead_letters"], count=limit)
         return [
             DeadLetter(
@@ -133,7 +133,7 @@ class RedisJobQueue:
         ]
 
     async def depth(self) -> int:
-        with translated_errors():
+        async with answering():
             return int(await self._client.xlen(self._places["queue"]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from redis.asyncio import Redis
 
 from deployments.contracts.jobs import Snapshot
 from deployments.errors import StateUnavailable
-from deployments.state.connection import translated_errors
+from deployments.state.connection import answering
 from deployments.state.keys import Keys, Lifetimes, hiding_lifetimes
 from deployments.state.outage import Outage
 from deployments.state.scripts import Script
@@ -45,19 +44,20 @@ class RedisVisibility:
     async def snapshot(self, collection: str) -> Snapshot:
         if not self._outage.lasts:
             try:
-                async with asyncio.timeout(SNAPSHOT_TIMEOUT_S):
-                    return self._remember(collection, await self._read(collection))
-            except (StateUnavailable, TimeoutError):
+                return self._remember(collection, await self._read(collection))
+            except StateUnavailable:
                 self._outage.begin()
         last = self._remembered.get(collection, Snapshot(epoch=0, hidden_versions=frozenset()))
         return replace(last, stale=True)
 
     async def _read(self, collection: str) -> Snapshot:
-        with translated_errors():
-            async with self._client.pipeline(transaction=True) as pipe:
-                pipe.get(self._keys.epoch(collection))
-                pipe.smembers(self._keys.hidden(collection))
-                epoch, hidden = await pipe.execute()
+        async with (
+            answering(SNAPSHOT_TIMEOUT_S),
+            self._client.pipeline(transaction=True) as pipe,
+        ):
+            pipe.get(self._keys.epoch(collection))
+            pipe.smembers(self._keys.hidden(collection))
+            epoch, hidden = await pipe.execute()
         return Snapshot(int(epoch or 0), frozenset(int(version) for version in hidden))
 
     def _remember(self, collection: str, snapshot: Snapshot) -> Snapshot:
@@ -76,7 +76,7 @@ class RedisVisibility:
         )
 
     async def due(self, now_s: float) -> list[tuple[str, int]]:
-        with translated_errors():
+        async with answering():
             members: Any = await self._client.zrangebyscore(
                 self._keys.sweep, "-inf", round(now_s * 1000), start=0, num=_MOST_DUE
             )

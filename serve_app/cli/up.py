@@ -51,6 +51,7 @@ GIVEN = (
     "OPENAI_API_KEY",
 )
 
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """Which process runs the system, and where it answers."""
@@ -73,15 +74,7 @@ def register(app: typer.Typer) -> None:
 
 def up(
     *,
-    home: @dataclass(frozen=True, slots=True)
-class RunRecord:
-    """Which process runs the system, and where it answers."""
-
-    pid: int
-    url: str
-
-
-HomeOption = Path(".ragserve"),
+    home: HomeOption = Path(".ragserve"),
     host: Annotated[str, typer.Option(help="Address that HTTP listens on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port that HTTP listens on.")] = 3400,
     config: Annotated[
@@ -134,15 +127,7 @@ HomeOption = Path(".ragserve"),
     notes.print("Stopped. The data is kept; `ragserve up` goes on with it.")
 
 
-def down(*, home: @dataclass(frozen=True, slots=True)
-class RunRecord:
-    """Which process runs the system, and where it answers."""
-
-    pid: int
-    url: str
-
-
-HomeOption = Path(".ragserve")) -> None:
+def down(*, home: HomeOption = Path(".ragserve")) -> None:
     """Stop what `ragserve up` started from this folder."""
     record = _running(Home(home))
     if record is None:
@@ -155,15 +140,7 @@ HomeOption = Path(".ragserve")) -> None:
     messages().print("Stopped.")
 
 
-def status(*, home: @dataclass(frozen=True, slots=True)
-class RunRecord:
-    """Which process runs the system, and where it answers."""
-
-    pid: int
-    url: str
-
-
-HomeOption = Path(".ragserve"), as_json: JsonOption = False) -> None:
+def status(*, home: HomeOption = Path(".ragserve"), as_json: JsonOption = False) -> None:
     """Show whether it runs, and the health of every part."""
     record = _running(Home(home))
     url = record.url if record else DEFAULT_URL

@@ -12,7 +12,7 @@ from typing import Any, Self
 import httpx
 
 from serve_app.client import calls
-from serve_app.client.calls import Call, Identity, ModelT
+from serve_app.client.calls import Call, ModelT
 from serve_app.client.errors import ApiError, ClientError, ConnectionFailed, WaitTimeout
 from serve_app.client.exchange import (
     DEFAULT_URL,
@@ -35,6 +35,7 @@ from serve_app.schemas import (
     HealthOut,
     JobList,
     JobOut,
+    PrincipalOut,
     QueryIn,
     QueryOut,
     SearchIn,
@@ -86,7 +87,7 @@ class AsyncRagserve:
 
     # Who and how
 
-    async def me(self) -> Identity:
+    async def me(self) -> PrincipalOut:
         """Who the API key belongs to."""
         return await self._send(calls.me())
 

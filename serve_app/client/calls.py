@@ -24,24 +24,15 @@ from serve_app.schemas import (
     HealthOut,
     JobList,
     JobOut,
+    PrincipalOut,
     QueryIn,
     QueryOut,
     SearchIn,
     SearchOut,
     TextDocuments,
-    Wire,
 )
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
-class Identity(Wire):
-    """Who the API key belongs to and what it allows."""
-
-    id: str
-    name: str
-    scopes: list[str]
-    collections: list[str]
 
 
 class Nothing(BaseModel):
@@ -100,9 +91,9 @@ def _idempotency(key: str | None) -> dict[str, str]:
     return {"Idempotency-Key": key or str(uuid.uuid4())}
 
 
-def me() -> Call[Identity]:
+def me() -> Call[PrincipalOut]:
     """GET /v1/me."""
-    return Call("GET", "/v1/me", Identity)
+    return Call("GET", "/v1/me", PrincipalOut)
 
 
 def ready() -> Call[HealthOut]:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import httpx
 
 from serve_app.client import calls
-from serve_app.client.calls import Call, Identity, ModelT
+from serve_app.client.calls import Call, ModelT
 from serve_app.client.errors import ApiError, ClientError, ConnectionFailed, WaitTimeout
 from serve_app.client.exchange import (
     DEFAULT_URL,
@@ -34,6 +34,7 @@ from serve_app.schemas import (
     HealthOut,
     JobList,
     JobOut,
+    PrincipalOut,
     QueryIn,
     QueryOut,
     SearchIn,
@@ -85,7 +86,7 @@ class Ragserve:
 
     # Who and how
 
-    def me(self) -> Identity:
+    def me(self) -> PrincipalOut:
         """Who the API key belongs to."""
         return self._send(calls.me())
 

@@ -69,6 +69,7 @@ export class AskView {
   show() {
     if (!this.input.disabled) this.input.focus();
     this.fit();
+    this.turns.at(-1)?.node.scrollIntoView({ block: "start" });
   }
 
   restart() {

@@ -41,7 +41,9 @@ export class DocumentsView {
     if (collection) this.holdings.setCollection(collection.name);
   }
 
-  show() {}
+  show() {
+    window.scrollTo(0, 0);
+  }
 
   showHead() {
     const { collection } = this;

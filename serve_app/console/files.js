@@ -12,12 +12,15 @@ export function chosenFiles(input) {
 
 /** Files of a drop. Must be called while the drop is handled: the browser forgets them after. */
 export async function droppedFiles(transfer) {
-  const entries = Array.from(transfer.items, (item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  // A file that was not dragged from a disk (out of a mail, say) has no entry.
+  const items = Array.from(transfer.items)
+    .filter((item) => item.kind === "file")
+    .map((item) => ({ entry: item.webkitGetAsEntry?.(), file: item.getAsFile() }));
   const alone = [];
   const inFolders = [];
-  for (const entry of entries) {
-    if (entry.isFile) alone.push({ file: await fileOf(entry), path: entry.name });
-    else await walk(entry, `${entry.name}/`, inFolders);
+  for (const { entry, file } of items) {
+    if (entry?.isDirectory) await walk(entry, `${entry.name}/`, inFolders);
+    else if (file) alone.push({ file, path: file.name });
   }
   const { pairs, skipped } = readable(inFolders);
   return { pairs: [...alone, ...pairs], skipped };

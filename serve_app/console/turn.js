@@ -8,11 +8,10 @@ import { openPassage } from "./passages.js";
 import { count } from "./units.js";
 
 const DEGRADED = {
-  rerank: "Answered without the reranker",
-  embed: "Found by words alone",
-  generat: "The model is out: passages only",
-  store: "From memory: the index is out",
-  state: "Without limits and cache",
+  rerank_skipped: "Answered without the reranker",
+  lexical_only: "Found by words alone",
+  extractive: "The model is out: quoted instead",
+  state_stale: "From the last known state",
 };
 
 let lastNumber = 0;
@@ -149,8 +148,7 @@ function labels(result, body) {
 }
 
 function degraded(rung) {
-  const known = Object.keys(DEGRADED).find((part) => rung.toLowerCase().includes(part));
-  return known ? DEGRADED[known] : `Degraded: ${rung}`;
+  return DEGRADED[rung] ?? `Degraded: ${rung}`;
 }
 
 function badge(text, kind, title) {

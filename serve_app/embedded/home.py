@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 import secrets
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from deployments.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,13 @@ class Home:
 
     @property
     def runtime(self) -> Path:
-        """Sockets and Ray's session: short-lived, and short, for socket paths end at 107 bytes."""
-        name = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:8]
-        return Path(tempfile.gettempdir()) / f"ragserve-{os.getuid()}-{name}"
+        """Sockets and Ray's session.
+
+        The path is short because Serve puts 56 characters of its own into that of HAProxy's
+        socket, which may have 97 in all.
+        """
+        name = hashlib.sha256(f"{os.getuid()}:{self.root.resolve()}".encode()).hexdigest()[:8]
+        return Path("/tmp") / f"rag-{name}"  # noqa: S108 - made with mode 0700, checked below
 
     @property
     def state_redis(self) -> Path:
@@ -82,6 +87,8 @@ class Home:
             self.logs,
         ):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self.runtime.stat().st_uid != os.getuid():
+            raise ConfigurationError(f"{self.runtime} belongs to somebody else; remove it.")
         self.runtime.chmod(0o700)
 
     def secrets(self) -> LocalSecrets:

@@ -99,7 +99,7 @@ def _serve_flags(home: Home) -> dict[str, str]:
 
     Two systems on one machine need each their own files and ports.
     """
-    proxy = home.runtime / "haproxy"
+    proxy = home.runtime / "ha"
     ingress_port = free_port()
     return {
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -114,6 +114,8 @@ def _serve_flags(home: Home) -> dict[str, str]:
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ingress_port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ingress_port + DIRECT_INGRESS_PORTS),
+        # A busy machine is slow to start a proxy; killing it for that makes it slower.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
         # A request path that logs line by line waits for the disk.
         "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "100",
         # One thread an engine, so that two engines on two cores do not trip over each other.

@@ -130,7 +130,7 @@ def test_a_question_may_come_from_a_pipe(ragserve: Command, fake: RunningFake) -
 
 
 def test_labels_say_when_an_answer_is_less_than_it_should_be(ragserve: Command) -> None:
-    assert "degraded: reranker" in ragserve("ask", "degraded").err
+    assert "degraded: rerank_skipped" in ragserve("ask", "degraded").err
     assert "from the cache" in ragserve("ask", "cached").err
     outcome = ragserve("ask", "unknown")
     assert NO_ANSWER in outcome.out

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fake_api import KEY
-from playwright.sync_api import Browser as PlaywrightBrowser
-from playwright.sync_api import ConsoleMessage, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, sync_playwright
 from playwright.sync_api import Page as PlaywrightPage
 
 ResultT = TypeVar("ResultT")
@@ -36,7 +35,7 @@ TIMEOUT_MS = 10_000
 class OpenBrowser:
     """A running browser and the thread it may be talked to from."""
 
-    browser: PlaywrightBrowser
+    context: BrowserContext
     thread: ThreadPoolExecutor
 
 
@@ -48,8 +47,10 @@ def open_browser(executable: Path) -> Iterator[OpenBrowser]:
         browser = thread.submit(
             lambda: playwright.chromium.launch(executable_path=str(executable), args=ARGUMENTS)
         ).result()
+        context = thread.submit(browser.new_context).result()
+        context.set_default_timeout(TIMEOUT_MS)
         try:
-            yield OpenBrowser(browser, thread)
+            yield OpenBrowser(context, thread)
         finally:
             thread.submit(browser.close).result()
             thread.submit(playwright.stop).result()
@@ -62,7 +63,7 @@ class Page:
         self._browser: OpenBrowser = browser
         self.url = url
         self.complaints: list[str] = []
-        self._context, self._page = self._on_thread(self._open)
+        self._page = self._on_thread(self._open)
 
     def do(self, action: Callable[[PlaywrightPage], ResultT]) -> ResultT:
         return self._on_thread(lambda: action(self._page))
@@ -90,16 +91,19 @@ class Page:
         self.do(lambda page: page.locator(selector).last.wait_for(state=state))
 
     def close(self) -> None:
-        self._on_thread(self._context.close)
+        def action() -> None:
+            # A tab has its own session storage; the rest is shared with the tabs after it.
+            self._page.evaluate("localStorage.clear()")
+            self._page.close()
 
-    def _open(self) -> tuple[Any, PlaywrightPage]:
-        context = self._browser.browser.new_context()
-        context.set_default_timeout(TIMEOUT_MS)
-        page = context.new_page()
+        self._on_thread(action)
+
+    def _open(self) -> PlaywrightPage:
+        page = self._browser.context.new_page()
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(self.url)
-        return context, page
+        return page
 
     def _heard(self, message: ConsoleMessage) -> None:
         # A refusal that a test provokes is logged by the browser itself; the rest is the page's.

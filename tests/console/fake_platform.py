@@ -261,7 +261,7 @@ class FakePlatform:
                 "ground": 31.0,
                 "total": 702.0,
             },
-            "degraded": ["reranker"] if "degraded" in question else [],
+            "degraded": ["rerank_skipped"] if "degraded" in question else [],
             "cached": "cached" in question,
             "model": "smollm2-135m-instruct",
             "finish_reason": "stop",

@@ -127,7 +127,7 @@ def test_the_conversation_and_the_kind_of_answer_travel_with_a_question(
     page.sign_in()
     page.ask("Who signs?")
     page.wait(".cite")
-    page.do(lambda tab: tab.get_by_text("Quote the documents").click())
+    page.do(lambda tab: tab.get_by_label("Quote the documents").check())
     page.ask("And below that?")
     page.wait(".turn:nth-child(2) .cite")
     asked = fake.platform.questions[-1]

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
-from conftest import MAX_QUEUED, PARALLEL, Case
+from generation_cases import MAX_QUEUED, PARALLEL, Case
 
 from deployments.contracts.generation import GenerationRequest, Message, Token
 from deployments.errors import ContextLengthExceeded, DeadlineExceeded, Overloaded

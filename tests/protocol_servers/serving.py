@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar
@@ -89,6 +89,12 @@ class ProtocolServer:
 
     def tokens_computed(self) -> int:
         return int(self.run(self.engine.tokens_computed()))
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+        """Wait for what the server's thread is about to notice."""
+        async with asyncio.timeout(timeout_s):
+            while not condition():  # noqa: ASYNC110 - the event is in another thread
+                await asyncio.sleep(0.005)
 
     def next_fault(self) -> Fault | None:
         return self.faults.popleft() if self.faults else None

@@ -67,14 +67,24 @@ async def test_a_killed_server_loses_nothing_and_the_same_store_goes_on(
     assert await store.count_documents("kept") == 3
 
 
-async def test_many_searches_at_once_survive_a_restart_between_them(
+async def test_many_who_find_the_server_restarted_at_once_see_the_same_collection(
     server: MilvusLiteServer, store: MilvusStore
 ) -> None:
     await store.create_collection(collection("busy"))
     await store.upsert("busy", [chunk(document("a"), text="honey")], stacked(axis(0)))
+    stores = [store, *(MilvusStore(server.uri, timeout_s=20) for _ in range(3))]
+    await asyncio.gather(*(each.ping() for each in stores))
     server.restart()
-    answers = await asyncio.gather(*(store.search(_request("busy")) for _ in range(20)))
+    answers = await asyncio.gather(
+        *(each.search(_request("busy")) for each in stores for _ in range(10))
+    )
     assert {tuple(_ids(found)) for found in answers} == {("a-1-0",)}
+    await stores[1].upsert("busy", [chunk(document("b"), text="honey")], stacked(axis(0)))
+    for each in stores:
+        assert await each.count_chunks("busy") == 2
+        assert _ids(await each.search(_request("busy"))) == ["a-1-0", "b-1-0"]
+    for each in stores[1:]:
+        await each.close()
 
 
 async def test_a_store_made_before_its_server_works_once_it_is_there(

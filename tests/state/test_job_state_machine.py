@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,9 @@ class RefusedError(Exception):
 class JobMachine(RuleBasedStateMachine):
     """One job, three files, a supervisor after the other."""
 
-    def __init__(self, make: Callable[[], tuple[Room, Callable[[], Awaitable[Any]]]]) -> None:
+    def __init__(
+        self, make: Callable[[], tuple[Room, Callable[[], Coroutine[Any, Any, Any]]]]
+    ) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
         self.state = "PENDING"
@@ -52,7 +54,9 @@ class JobMachine(RuleBasedStateMachine):
         self.leases: list[Lease] = []
         self.runner.run(self._set_up(make))
 
-    async def _set_up(self, make: Callable[[], tuple[Room, Callable[[], Awaitable[Any]]]]) -> None:
+    async def _set_up(
+        self, make: Callable[[], tuple[Room, Callable[[], Coroutine[Any, Any, Any]]]]
+    ) -> None:
         self.room, self.close = make()
         await self.room.jobs.submit("job", self.room.collection, "alice", files_of(*SIZES))
         await self._take_over()
@@ -85,15 +89,15 @@ class JobMachine(RuleBasedStateMachine):
     def _open(file: FileModel) -> bool:
         return file.state in ("PENDING", "PROCESSING")
 
-    def _step(self, call: Awaitable[Any], model: Callable[[], None]) -> Any:
+    def _step(self, call: Coroutine[Any, Any, Any], model: Callable[[], None]) -> Any:
         """Do it for real and in the model: both must agree on whether it may be done."""
         try:
             model()
         except RefusedError as refused:
             with pytest.raises(refused.args[0]):
-                self.runner.run(call)  # type: ignore[arg-type]
+                self.runner.run(call)
             return None
-        return self.runner.run(call)  # type: ignore[arg-type]
+        return self.runner.run(call)
 
     def _lease(self, age: int) -> Lease:
         return self.leases[max(0, len(self.leases) - 1 - age)]
@@ -241,7 +245,7 @@ class JobMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_record_is_the_models(self) -> None:
-        job = self.runner.run(self.room.jobs.get("job"))  # type: ignore[arg-type]
+        job = self.runner.run(self.room.jobs.get("job"))
         done = [
             size
             for size, file in zip(SIZES, self.files, strict=True)
@@ -261,7 +265,7 @@ class JobMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_files_are_the_models(self) -> None:
-        files = self.runner.run(self.room.jobs.files("job"))  # type: ignore[arg-type]
+        files = self.runner.run(self.room.jobs.files("job"))
         assert [(file.state.value, file.chunks_done, file.chunks_total) for file in files] == [
             (file.state, file.done, file.total) for file in self.files
         ]
@@ -273,12 +277,14 @@ class JobMachine(RuleBasedStateMachine):
         assert not committed & self.hidden
 
 
-def _check(make: Callable[[], tuple[Room, Callable[[], Awaitable[Any]]]], examples: int) -> None:
+def _check(
+    make: Callable[[], tuple[Room, Callable[[], Coroutine[Any, Any, Any]]]], examples: int
+) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         lambda: JobMachine(make),
         settings=settings(
             max_examples=examples,
-            stateful_step_count=40,
+            stateful_step_count=30,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
@@ -290,12 +296,12 @@ def test_the_twin_agrees_with_the_model() -> None:
     async def close() -> None:
         return
 
-    _check(lambda: (memory_room(), close), examples=60)
+    _check(lambda: (memory_room(), close), examples=40)
 
 
 def test_valkey_agrees_with_the_model(valkey: ValkeyServer) -> None:
-    def make() -> tuple[Room, Callable[[], Awaitable[Any]]]:
+    def make() -> tuple[Room, Callable[[], Coroutine[Any, Any, Any]]]:
         client = connect(valkey.url, valkey.password, max_connections=2)
         return redis_room(client), client.aclose
 
-    _check(make, examples=40)
+    _check(make, examples=20)

@@ -69,7 +69,7 @@ def _strictly(data: bytes, encoding: str | None) -> str:
 
 def _guess(data: bytes) -> str | None:
     # Deferred: most text is UTF-8, and this import takes 60 ms.
-    from charset_normalizer import from_bytes  # noqa: PLC0415
+    from charset_normalizer import from_bytes
 
     best = from_bytes(data[:_SAMPLE_BYTES], threshold=_MAX_CHAOS).best()
     if best is None:

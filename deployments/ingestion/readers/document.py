@@ -110,6 +110,12 @@ class DocumentBuilder:
         self._bare = True
         self._first_heading = self._first_heading or title
 
+    def leave_headings(self) -> None:
+        """What follows stands below no heading."""
+        if self._bare:
+            self._keep_bare_heading()
+        self._path.clear()
+
     def add(
         self,
         text: str,
@@ -139,8 +145,7 @@ class DocumentBuilder:
         Raises:
             EmptyDocument: no section holds any text.
         """
-        if self._bare:
-            self._keep_bare_heading()
+        self.leave_headings()
         if not self._sections:
             raise EmptyDocument("The file holds no text.")
         named = " ".join(clean(title).split()) or self._first_heading or clean(fallback_title)

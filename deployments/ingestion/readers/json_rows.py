@@ -50,6 +50,7 @@ def _parse(text: str, what: str) -> Any:
 
 
 def _add(builder: DocumentBuilder, number: int, row: dict[str, object]) -> None:
+    builder.leave_headings()
     title = row.get("title")
     if isinstance(title, str):
         builder.heading(1, title)

@@ -7,7 +7,6 @@ import re
 from lxml import etree
 from lxml import html as lxml_html
 
-from deployments.errors import DamagedDocument
 from deployments.ingestion.readers.decoding import decode
 from deployments.ingestion.readers.document import DocumentBuilder, ExtractedDocument, Source
 
@@ -118,11 +117,7 @@ def read(source: Source) -> ExtractedDocument:
 
 
 def add_page(builder: DocumentBuilder, text: str) -> str:
-    """Add a page's sections to `builder`, and return its title.
-
-    Raises:
-        DamagedDocument: not even a lenient parser finds a page.
-    """
+    """Add a page's sections to `builder`, and return its title."""
     # A declaration of an encoding contradicts text that is decoded already.
     text = re.sub(r"\A\s*<\?xml[^>]*>", "", text).replace("\x00", "")
     if not text.strip():
@@ -132,8 +127,8 @@ def add_page(builder: DocumentBuilder, text: str) -> str:
         root = lxml_html.document_fromstring(
             text.encode("utf-8", "replace"), parser=parser, ensure_head_body=False
         )
-    except etree.ParserError as error:
-        raise DamagedDocument("The file holds no HTML.") from error
+    except etree.ParserError:  # no element at all
+        return ""
     title = root.findtext(".//title") or ""
     _Page(builder).add(_main_content(root))
     return _SPACE.sub(" ", title).strip()
@@ -213,9 +208,14 @@ class _Page:
             self._pieces.append(text)
 
     def _break(self, lines: str) -> None:
+        """End the line, or the paragraph; the break of an element and of its parent are one."""
         while self._pieces and self._pieces[-1] == " ":
             self._pieces.pop()
-        if self._pieces and self._pieces[-1] != "- ":
+        if not self._pieces or self._pieces[-1] == "- ":
+            return
+        if self._pieces[-1] == "\n":
+            self._pieces[-1] = lines
+        elif self._pieces[-1] != "\n\n":
             self._pieces.append(lines)
 
     def _flush(self) -> None:

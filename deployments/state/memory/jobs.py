@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 from deployments.contracts.jobs import FileSpec, FileState, FileStatus, Job, JobEvent, JobState
@@ -100,7 +100,7 @@ class MemoryJobStore(MemoryLeasedJobs):
         matching = [status for status in statuses if state is None or status.state is state]
         return matching[offset : offset + limit]
 
-    async def events(self, job_id: str, after: str = "0") -> AsyncIterator[JobEvent]:
+    async def events(self, job_id: str, after: str = "0") -> AsyncGenerator[JobEvent, None]:
         if not EVENT_ID.fullmatch(after):
             raise InvalidRequest("The event id is not one of ours.")
         seen = int(after.partition("-")[0])

@@ -22,7 +22,7 @@ from deployments.errors import (
     QueueFull,
     RagserveError,
 )
-from deployments.state.connection import translated_errors
+from deployments.state.connection import answering
 
 _VERSIONS = ("prelude", "versions")
 _JOBS = ("prelude", "versions", "jobs")
@@ -62,7 +62,7 @@ class Script:
             StateUnavailable: Redis is out or refused the command.
             JobNotFound, IllegalTransition, LeaseLost, QueueFull: the script refused.
         """
-        with translated_errors():
+        async with answering():
             try:
                 return await self._run(
                     keys=[keys[name] for name in self._keys],
