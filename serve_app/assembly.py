@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from redis.asyncio import Redis
-
 from deployments.contracts.embedding import Embedder
 from deployments.contracts.generation import Generator
 from deployments.contracts.limits import RateLimit
@@ -15,7 +13,7 @@ from deployments.query.settings import QuerySettings
 from deployments.retrieval.milvus import MilvusStore
 from deployments.state.api_keys import ApiKeyStore
 from deployments.state.cache import RedisCache
-from deployments.state.connection import connect, translated_errors
+from deployments.state.connection import connect, ping
 from deployments.state.jobs import RedisJobStore
 from deployments.state.limits import RedisRateLimiter
 from deployments.state.policies import JobLimits
@@ -23,7 +21,7 @@ from deployments.state.visibility import RedisVisibility
 from serve_app.auth.authenticator import Authenticator
 from serve_app.dependencies import Dependencies
 from serve_app.services import Services
-from serve_app.settings import LimitArgs, RagArgs
+from serve_app.settings import LimitArgs, QueryArgs, RagArgs
 
 
 def assemble(
@@ -37,6 +35,7 @@ def assemble(
     """The services of one ingress replica, on real parts. Connects to nothing yet."""
     state = connect(environment.redis_url.get_secret_value())
     cache = connect(environment.cache_url, decode=False)
+    cache_text = connect(environment.cache_url)
     store = MilvusStore(environment.milvus_uri, environment.milvus_token.get_secret_value())
     visibility = RedisVisibility(state)
     return Services(
@@ -44,7 +43,8 @@ def assemble(
         authenticator=Authenticator(
             ApiKeyStore(state, environment.api_key_pepper.get_secret_value().encode())
         ),
-        limiter=RedisRateLimiter(state, _rates(args.limits)),
+        # The limits live where no write waits for the disk; a counter in use is not evicted.
+        limiter=RedisRateLimiter(cache_text, _rates(args.limits)),
         embedder=embedder,
         store=store,
         visibility=visibility,
@@ -57,13 +57,11 @@ def assemble(
             generator,
             reranker=reranker,
             cache=RedisCache(cache),
-            settings=QuerySettings(
-                deadline_s=args.default_deadline_s, answer_ttl_s=args.answer_cache_ttl_s
-            ),
+            settings=_query_settings(args.query),
         ),
         dependencies=Dependencies(
             {
-                "redis": lambda: _ping(state),
+                "redis": lambda: ping(state),
                 "milvus": store.ping,
                 "embedding": embedder.model,
                 "generation": generator.model,
@@ -72,9 +70,16 @@ def assemble(
     )
 
 
-async def _ping(client: Redis) -> None:
-    with translated_errors():
-        await client.ping()
+def _query_settings(args: QueryArgs) -> QuerySettings:
+    assert args.evidence != "auto", "build.py resolves it"
+    return QuerySettings(
+        top_k=args.top_k,
+        candidates=args.candidates,
+        lexical_weight=args.lexical_weight,
+        evidence=args.evidence,
+        deadline_s=args.deadline_s,
+        answer_ttl_s=args.answer_cache_ttl_s,
+    )
 
 
 def _rates(limits: LimitArgs) -> dict[str, RateLimit]:

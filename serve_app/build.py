@@ -4,8 +4,7 @@ The only place that calls `.bind()`, and the only one that chooses an engine. A 
 node's environment replaces the embedded engine by the real remote one.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: Serve reads the builders' annotations as classes.
 from typing import Any
 
 from ray.serve import Application
@@ -22,6 +21,7 @@ from serve_app.settings import (
     EmbeddingArgs,
     GenerationArgs,
     IngestionArgs,
+    QueryArgs,
     RagArgs,
     ReplicaArgs,
 )
@@ -44,7 +44,10 @@ def rag(args: RagArgs) -> Application:
     )
     reranking = None
     if args.reranking.engine == "maxsim":
-        reranking = _bind(RerankingServer, "Reranking", args.reranking, reranking_engine(args))
+        reranking = _bind(
+            RerankingServer, "Reranking", args.reranking, reranking_engine(args, environment)
+        )
+    args = args.model_copy(update={"query": resolved_query(args, environment)})
     return _bind(Ingress, "Ingress", args.ingress, args, embedding, generation, reranking)
 
 
@@ -74,7 +77,6 @@ def embedding_engine(args: EmbeddingArgs, environment: Environment) -> EngineSpe
                     "base_url": environment.ollama_embed_url,
                     "model": environment.ollama_embed_model,
                     "keep_alive": args.keep_alive,
-                    "pull": args.pull,
                 },
             )
         case "openai":
@@ -83,6 +85,8 @@ def embedding_engine(args: EmbeddingArgs, environment: Environment) -> EngineSpe
                 {
                     "base_url": environment.openai_base_url,
                     "model": environment.openai_embed_model,
+                    "max_tokens": args.max_tokens,
+                    "api_key_env": "OPENAI_API_KEY",
                 },
             )
         case _:
@@ -98,16 +102,7 @@ def embedding_engine(args: EmbeddingArgs, environment: Environment) -> EngineSpe
 
 def generation_engine(args: GenerationArgs, environment: Environment) -> EngineSpec:
     """The language model that the arguments name, or that the environment has a URL for."""
-    engine = args.engine
-    if engine == "auto":
-        engine = (
-            "openai"
-            if environment.openai_base_url
-            else "ollama"
-            if environment.ollama_llm_url
-            else "llama_cpp"
-        )
-    match engine:
+    match _generation_kind(args, environment):
         case "openai":
             return EngineSpec(
                 "deployments.generation.openai:OpenAIGenerator",
@@ -115,6 +110,9 @@ def generation_engine(args: GenerationArgs, environment: Environment) -> EngineS
                     "base_url": environment.openai_base_url,
                     "model": environment.openai_model,
                     "context_tokens": args.context_tokens,
+                    "api_key_env": "OPENAI_API_KEY",
+                    "parallel": args.parallel,
+                    "max_queued": args.queued,
                 },
             )
         case "ollama":
@@ -126,6 +124,7 @@ def generation_engine(args: GenerationArgs, environment: Environment) -> EngineS
                     "keep_alive": args.keep_alive,
                     "num_ctx": args.context_tokens,
                     "parallel": args.parallel,
+                    "max_queued": args.queued,
                     "pull": args.pull,
                 },
             )
@@ -144,11 +143,33 @@ def generation_engine(args: GenerationArgs, environment: Environment) -> EngineS
             )
 
 
-def reranking_engine(args: RagArgs) -> EngineSpec:
-    """MaxSim over the embedding model's token vectors."""
+def _generation_kind(args: GenerationArgs, environment: Environment) -> str:
+    if args.engine != "auto":
+        return args.engine
+    if environment.openai_base_url:
+        return "openai"
+    return "ollama" if environment.ollama_llm_url else "llama_cpp"
+
+
+def reranking_engine(args: RagArgs, environment: Environment) -> EngineSpec:
+    """MaxSim over the token vectors of an embedding engine of its own."""
     return EngineSpec(
-        "deployments.reranking.maxsim:MaxSimReranker", {"precision": args.embedding.precision}
+        "deployments.reranking.maxsim:MaxSimReranker",
+        {"embedder": embedding_engine(args.embedding, environment)},
     )
+
+
+def resolved_query(args: RagArgs, environment: Environment) -> QueryArgs:
+    """The query arguments with `auto` replaced by what suits the language model.
+
+    The small embedded model answers from one sentence and is lost among passages; a large one
+    wants the passages and cites them by number.
+    """
+    if args.query.evidence != "auto":
+        return args.query
+    small = _generation_kind(args.generation, environment) == "llama_cpp"
+    small = small and args.generation.model_path is None
+    return args.query.model_copy(update={"evidence": "sentences" if small else "passages"})
 
 
 def _bind(deployment: Any, name: str, replicas: ReplicaArgs, *arguments: object) -> Application:

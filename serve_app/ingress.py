@@ -6,14 +6,15 @@ buy nothing (docs/decisions/0001).
 
 from __future__ import annotations
 
-from deployments.embedding.deployment import RemoteEmbedder
-from deployments.reranking.deployment import RemoteReranker
 from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from deployments.embedding.deployment import RemoteEmbedder
 from deployments.environment import Environment
 from deployments.generation.deployment import RemoteGenerator
+from deployments.logs import log_with_serve
+from deployments.reranking.deployment import RemoteReranker
 from serve_app.app import create_app
 from serve_app.assembly import assemble
 from serve_app.settings import RagArgs
@@ -31,6 +32,7 @@ class Ingress:
         generation: DeploymentHandle,
         reranking: DeploymentHandle | None = None,
     ) -> None:
+        log_with_serve()
         self._services = assemble(
             args,
             Environment.read(),

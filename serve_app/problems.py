@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from deployments import errors
 from serve_app.schemas import ProblemDocument
 
-logger = logging.getLogger("ragserve")
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 

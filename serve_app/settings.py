@@ -28,13 +28,13 @@ class ReplicaArgs(Args):
 
 
 class EmbeddingArgs(ReplicaArgs):
-    """The embedding model. `threads` is the engine's own, each pinned by OMP_NUM_THREADS."""
+    """The embedding model. `threads` is the engine's own; `max_tokens` a remote model's limit."""
 
     engine: Literal["auto", "onnx", "ollama", "openai"] = "auto"
     threads: Annotated[int, Field(ge=1)] = 1
     precision: Literal["fp32", "int8"] = "fp32"
+    max_tokens: Annotated[int, Field(ge=16)] = 512
     keep_alive: str = "30m"
-    pull: bool = False
 
 
 class GenerationArgs(ReplicaArgs):
@@ -42,7 +42,7 @@ class GenerationArgs(ReplicaArgs):
 
     engine: Literal["auto", "llama_cpp", "ollama", "openai", "paced"] = "auto"
     model_path: str | None = None
-    context_tokens: Annotated[int, Field(ge=512)] = 4096
+    context_tokens: Annotated[int, Field(ge=512)] = 2048
     parallel: Annotated[int, Field(ge=1)] = 4
     queued: Annotated[int, Field(ge=0)] = 64
     threads: Annotated[int, Field(ge=1)] = 1
@@ -54,6 +54,17 @@ class RerankingArgs(ReplicaArgs):
     """Reranking by the embedding model's token vectors (`maxsim`), or none."""
 
     engine: Literal["none", "maxsim"] = "none"
+
+
+class QueryArgs(Args):
+    """How questions are answered; a request's own options come first."""
+
+    evidence: Literal["auto", "sentences", "passages"] = "auto"
+    top_k: Annotated[int, Field(ge=1, le=50)] = 5
+    candidates: Annotated[int, Field(ge=1, le=200)] = 30
+    lexical_weight: Annotated[float, Field(ge=0, le=1)] = 0.25
+    deadline_s: Annotated[float, Field(gt=0)] = 60.0
+    answer_cache_ttl_s: Annotated[int, Field(ge=0)] = 3600
 
 
 class LimitArgs(Args):
@@ -80,10 +91,9 @@ class RagArgs(Args):
     embedding: EmbeddingArgs = EmbeddingArgs()
     generation: GenerationArgs = GenerationArgs()
     reranking: RerankingArgs = RerankingArgs()
+    query: QueryArgs = QueryArgs()
     limits: LimitArgs = LimitArgs()
     uploads: UploadArgs = UploadArgs()
-    default_deadline_s: Annotated[float, Field(gt=0)] = 60.0
-    answer_cache_ttl_s: Annotated[int, Field(ge=0)] = 3600
 
 
 class IngestionArgs(Args):

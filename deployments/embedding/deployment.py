@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.contracts.embedding import EmbeddingModel, Lane, Vectors
 from deployments.contracts.engines import EngineSpec
 from deployments.errors import EmbeddingUnavailable
+from deployments.logs import log_with_serve
 from deployments.resilience.remote import translating_remote_errors
 
 Part = TypeVar("Part")
@@ -28,6 +29,7 @@ class EmbeddingServer:
     """Holds one engine. Serve's own batching is not used: the engine batches across calls."""
 
     def __init__(self, engine: EngineSpec) -> None:
+        log_with_serve()
         self._engine: Any = engine.load()
 
     async def model(self) -> EmbeddingModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -36,15 +37,20 @@ class HashEmbedder:
         return vectors
 
     async def token_vectors(self, texts: Sequence[str], lane: Lane = Lane.QUERY) -> list[Vectors]:  # noqa: ARG002 - the port's
-        return [np.stack([self._direction(word) for word in self._words(text)]) for text in texts]
+        return [
+            np.stack([_direction(word, self._model.dimension) for word in self._words(text)])
+            for text in texts
+        ]
 
     def _words(self, text: str) -> list[str]:
         words = _WORD.findall(text.lower())[: self._model.max_tokens]
         return words or [_EMPTY]
 
-    def _direction(self, word: str) -> Vectors:
-        # Python's own hash differs from process to process.
-        seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest())
-        direction = np.random.default_rng(seed).standard_normal(self._model.dimension)
-        unit: Vectors = (direction / np.linalg.norm(direction)).astype(np.float32)
-        return unit
+
+@lru_cache(maxsize=8192)
+def _direction(word: str, dimension: int) -> Vectors:
+    # Python's own hash differs from process to process.
+    seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest())
+    direction = np.random.default_rng(seed).standard_normal(dimension)
+    unit: Vectors = (direction / np.linalg.norm(direction)).astype(np.float32)
+    return unit

@@ -21,7 +21,10 @@ from deployments.errors import EmbeddingUnavailable
 class OnnxEmbedder:
     """all-MiniLM-L6-v2, built into `cache_dir` at the first start, or the model in `model_dir`.
 
-    `precision` is the built-in model's only; `name`, `max_tokens` and `pooling` are for a model
+    `precision` is the built-in model's only: int8 has 1.6 to 1.9 times the rate of fp32 on mixed
+    lengths (AVX-512 VNNI) and 50 MB less memory, for 0.009 of nDCG@10 (0.735 to 0.726), and its
+    vectors depend a little on what shares their batch, so that fp32 is the default.
+    `name`, `max_tokens` and `pooling` are for a model
     in `model_dir`, which is called after its directory unless named. `batch_tokens` bounds how
     long a question can wait for a batch of chunks, `max_waiting` the texts that wait in a lane.
 
@@ -39,7 +42,7 @@ class OnnxEmbedder:
         threads: int = 1,
         max_tokens: int = minilm.MAX_TOKENS,
         pooling: Literal["mean", "cls"] = "mean",
-        batch_tokens: int = 1024,
+        batch_tokens: int = 512,
         max_waiting: int = 4096,
     ) -> None:
         if model_dir is None:

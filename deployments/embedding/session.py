@@ -95,7 +95,7 @@ class OnnxSession:
             for vector, row, length in zip(vectors, tokens, lengths, strict=True)
         ]
 
-    def encode(self, texts: Sequence[str], batch_tokens: int = 2048) -> Vectors:
+    def encode(self, texts: Sequence[str], batch_tokens: int = 512) -> Vectors:
         """Unit vectors of `texts`, order kept: sorted by length, `batch_tokens` padded a batch."""
         prepared = self.tokenize(texts)
         vectors = np.zeros((len(texts), self.dimension), np.float32)

@@ -14,6 +14,7 @@ from deployments.contracts.engines import EngineSpec
 from deployments.contracts.generation import GenerationModel, GenerationRequest, Token
 from deployments.errors import GenerationUnavailable, ModelNotFound
 from deployments.generation.coalescing import coalesce
+from deployments.logs import log_with_serve
 from deployments.resilience.remote import translating_remote_errors
 
 log = logging.getLogger(__name__)
@@ -31,11 +32,15 @@ class GenerationServer:
     async def __init__(  # type: ignore[misc]
         self, engine: EngineSpec, coalesce_ms: float = 30.0
     ) -> None:
+        log_with_serve()
         self._coalesce_ms = coalesce_ms
         self._engine: Any = engine.load()
         try:
             await self._engine.model()
         except ModelNotFound:
+            # Serve makes the next attempt in another process; this one keeps no connection.
+            if (close := getattr(self._engine, "aclose", None)) is not None:
+                await close()
             raise
         except GenerationUnavailable as error:
             log.warning("started without its model server: %s", error.message)

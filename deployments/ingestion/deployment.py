@@ -11,6 +11,7 @@ from deployments.ingestion.blobs import BlobStore
 from deployments.ingestion.settings import IngestionSettings
 from deployments.ingestion.supervisor import Supervisor, SupervisorSettings
 from deployments.ingestion.tasks import ray_runner
+from deployments.logs import log_with_serve
 from deployments.retrieval.milvus import MilvusStore
 from deployments.state.connection import connect
 from deployments.state.jobs import RedisJobStore
@@ -25,6 +26,7 @@ class IngestionSupervisor:
 
     # Ray Serve awaits a constructor that is a coroutine: the supervisor lives on its loop.
     async def __init__(self, settings: IngestionSettings) -> None:  # type: ignore[misc]
+        log_with_serve()
         environment = Environment.read()
         state = connect(environment.redis_url.get_secret_value())
         supervisor = Supervisor(

@@ -80,9 +80,10 @@ class FileIngestion:
 
     async def _ingest(self, work: FileWork, replaces: Sequence[int]) -> None:
         spec = work.spec
-        version = await self.jobs.begin_file(work.job_id, spec.number, work.lease)
         extracted = await asyncio.to_thread(self._extract, spec)
         drafts = await asyncio.to_thread(self.chunker.chunk, extracted)
+        # Only now: a version hides from every search for a day if its attempt breaks off.
+        version = await self.jobs.begin_file(work.job_id, spec.number, work.lease)
         document = Document(
             id=spec.document_id,
             title=extracted.title or spec.name,

@@ -42,7 +42,7 @@ from deployments.ingestion.blobs import BlobStore
 from deployments.ingestion.file_ingestion import FileWork
 from deployments.resilience.retries import OUTAGE, Retry
 
-logger = logging.getLogger("ragserve.ingestion")
+logger = logging.getLogger(__name__)
 
 FILES_PAGE = 1000
 

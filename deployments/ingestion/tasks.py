@@ -63,7 +63,7 @@ def _worker(settings: IngestionSettings) -> tuple[asyncio.Runner, FileIngestion]
             load_token_counter(weights_dir() / TOKENIZER_FILE),
             ChunkLimits(
                 chunk_tokens=settings.chunk_tokens, overlap_tokens=settings.chunk_overlap_tokens
-            )
+            ),
         ),
         batch=settings.embed_batch,
     )

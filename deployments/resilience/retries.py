@@ -58,7 +58,12 @@ class Retry:
             sleep=sleep,
             reraise=True,
         )
-        return await retrying(action)
+
+        # Tenacity would take a plain callable for a synchronous one, and not await its result.
+        async def attempt() -> Result:
+            return await action()
+
+        return await retrying(attempt)
 
 
 CALL = Retry()

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import grpc  # type: ignore[import-untyped]  # no stubs among the pinned packages
+import grpc  # no stubs among the pinned packages
 from pymilvus import AsyncMilvusClient, MilvusClient, MilvusException
 from pymilvus.exceptions import ErrorCode
 

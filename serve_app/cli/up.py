@@ -6,14 +6,13 @@ import asyncio
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import httpx
 import typer
@@ -28,6 +27,9 @@ from serve_app.cli.output import messages, print_json, table
 from serve_app.cli.selection import select
 from serve_app.client import Ragserve
 from serve_app.embedded.home import Home, write_private
+
+if TYPE_CHECKING:
+    from serve_app.embedded.system import EmbeddedSystem
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SAMPLE_COLLECTION = "ragserve_docs"
@@ -104,26 +106,24 @@ def up(
     environment = {name: os.environ[name] for name in GIVEN if os.environ.get(name)}
     wishes = Wishes(config=config, host=host, port=port, dashboard_port=dashboard)
     url = f"http://{host}:{port}"
-    stopping = threading.Event()
-    with _recorded(place, url), _signals(stopping):
+    with _recorded(place, url), _interruptible():
         try:
             with (
                 notes.status("starting") as progress,
                 running_system(place, wishes, environment, progress.update) as system,
             ):
                 key = development_key(place, system.environment)
-                _await_ready(url, stopping)
+                _await_ready(url)
                 progress.stop()
-                if sample and not stopping.is_set():
+                ready_s = time.monotonic() - started
+                if sample:
                     _load_sample(url, key, notes)
-                _greet(url, key, notes, time.monotonic() - started)
-                while not stopping.wait(WATCH_S):
-                    for name in system.restart_dead():
-                        notes.print(f"{name} had died; it is running again.", style="yellow")
-                notes.print("\nStopping.")
-                progress.start()
+                _greet(url, key, notes, ready_s)
+                _watch(system, notes)
         except ConfigurationError as error:
             raise CommandFailure(error.message) from None
+        except KeyboardInterrupt:
+            pass
     notes.print("Stopped. The data is kept; `ragserve up` goes on with it.")
 
 
@@ -191,6 +191,13 @@ async def _development_key(home: Home, environment: dict[str, str]) -> str:
         await client.aclose()
 
 
+def _watch(system: EmbeddedSystem, notes: Console) -> None:
+    while True:
+        time.sleep(WATCH_S)
+        for name in system.restart_dead():
+            notes.print(f"{name} had died; it is running again.", style="yellow")
+
+
 def _load_sample(url: str, key: str, notes: Console) -> None:
     with Ragserve(url, key) as client:
         ensure(client, SAMPLE_COLLECTION)
@@ -213,10 +220,10 @@ def _greet(url: str, key: str, notes: Console, took_s: float) -> None:
     notes.print("Ctrl-C stops everything.")
 
 
-def _await_ready(url: str, stopping: threading.Event) -> None:
+def _await_ready(url: str) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_S
     last = "no answer"
-    while time.monotonic() < deadline and not stopping.is_set():
+    while time.monotonic() < deadline:
         try:
             response = httpx.get(f"{url}/health/ready", timeout=5)
         except httpx.HTTPError as error:
@@ -226,8 +233,7 @@ def _await_ready(url: str, stopping: threading.Event) -> None:
                 return
             last = response.text
         time.sleep(0.2)
-    if not stopping.is_set():
-        raise ConfigurationError(f"{url} did not become ready: {last}")
+    raise ConfigurationError(f"{url} did not become ready: {last}")
 
 
 def _refuse_second(home: Home) -> None:
@@ -264,13 +270,16 @@ def _recorded(home: Home, url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _signals(stopping: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask for the end; during start-up they interrupt it."""
+def _interruptible() -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM interrupts whatever is under way; the clean-up runs to its end."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:

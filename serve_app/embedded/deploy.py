@@ -12,10 +12,10 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import ray
 import yaml
+from ray import serve
 from ray.serve._private.api import serve_start
 from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
@@ -40,7 +40,7 @@ def main() -> int:
         http_options=schema.http_options.model_dump(), proxy_location=schema.proxy_location
     )
     client.deploy_apps(schema, _blocking=False)
-    return _follow(client, options.timeout_s)
+    return _follow(options.timeout_s)
 
 
 def _options() -> argparse.Namespace:
@@ -62,11 +62,11 @@ def _await_node(address: str, timeout_s: float) -> None:
         time.sleep(POLL_S)
 
 
-def _follow(client: Any, timeout_s: float) -> int:
+def _follow(timeout_s: float) -> int:
     said: dict[str, str] = {}
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        applications = client.get_serve_status().applications
+        applications = serve.status().applications
         now = {name: str(app.status.value) for name, app in applications.items()}
         if now != said:
             sys.stdout.write(json.dumps(now) + "\n")

@@ -9,13 +9,17 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from deployments.errors import ConfigurationError
 
 POLL_S = 0.05
 LAST_LINES = 12
+LEFTOVER_PATIENCE_S = 10.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -47,7 +51,7 @@ class Child:
                 cwd=self.directory,
                 env=os.environ | dict(self.environment),
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one call into libc, no locks
             )
 
     @property
@@ -89,6 +93,27 @@ class Child:
             return ""
         lines = self.log.read_text(errors="replace").splitlines()
         return "\n".join([f"  {line}" for line in lines[-LAST_LINES:]] + [f"  ({self.log})"])
+
+
+def end_leftovers(marker: Path) -> list[str]:
+    """End the processes whose command names `marker`, a directory that is nobody else's.
+
+    Ray's proxy outlives a Ray that was ended from outside, and everything outlives a parent that
+    was killed where the kernel cannot say so. Returns the names of what was ended.
+    """
+    leftovers = []
+    for process in psutil.process_iter(["pid", "name", "cmdline"]):
+        command = process.info["cmdline"] or []
+        if process.pid != os.getpid() and any(str(marker) in part for part in command):
+            leftovers.append(process)
+    for process in leftovers:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, deaf = psutil.wait_procs(leftovers, timeout=LEFTOVER_PATIENCE_S)
+    for process in deaf:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return [process.info["name"] for process in leftovers]
 
 
 def free_port() -> int:

@@ -19,7 +19,8 @@ def state_redis(home: Home, password: str) -> Child:
         home,
         home.state_redis,
         password,
-        ["--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction"],
+        # Every second is not enough: under load a killed server had lost answered commits.
+        ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"],
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from deployments.errors import ConfigurationError
 from serve_app.embedded import stores
 from serve_app.embedded.home import Home
-from serve_app.embedded.processes import Child, free_port
+from serve_app.embedded.processes import Child, end_leftovers, free_port, port_answers
 from serve_app.embedded.ray_node import RayNode, ray_head
 
 STORE_TIMEOUT_S = 30.0
@@ -58,6 +58,11 @@ class EmbeddedSystem:
         Raises:
             ConfigurationError: something did not start; what did has been ended again.
         """
+        end_leftovers(self.home.runtime)
+        if port_answers(self._wishes.port, self._wishes.host):
+            raise ConfigurationError(
+                f"Port {self._wishes.port} is in use. Name another with --port."
+            )
         try:
             say("starting Redis and Milvus")
             for child in self._stores:
@@ -99,6 +104,7 @@ class EmbeddedSystem:
         for child in reversed(self.children):
             say(f"stopping {child.name}")
             child.stop()
+        end_leftovers(self.home.runtime)
 
     def redis_url(self) -> str:
         """The state Redis in use."""

@@ -45,7 +45,7 @@ async def search(
             options=options_of(body),
             on_degraded=body.on_degraded,
         ),
-        Deadline.after(services.args.default_deadline_s),
+        Deadline.after(services.args.query.deadline_s),
     )
     return SearchOut(
         passages=passages_out(result.passages),
@@ -74,7 +74,7 @@ async def query(
     require_collection(caller, body.collection)
     request_id = problem_documents.request_id_of(request)
     question = query_of(body, scope=_scope(caller))
-    deadline = Deadline.after(body.deadline_s or services.args.default_deadline_s)
+    deadline = Deadline.after(body.deadline_s or services.args.query.deadline_s)
     if not body.stream:
         return answer_out(await services.pipeline.answer(question, deadline), request_id)
     stream = services.pipeline.stream(question, deadline)

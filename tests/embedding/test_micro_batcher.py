@@ -174,6 +174,13 @@ async def test_an_engines_error_reaches_only_the_callers_of_its_batch() -> None:
         assert await batcher.submit(["on"], Lane.QUERY) == ["ON"]
 
 
+async def test_an_engine_that_loses_a_text_is_an_error_and_not_a_caller_who_waits_forever() -> None:
+    batcher: Batcher = MicroBatcher(lambda batch: batch[1:], len)
+    with pytest.raises(ValueError, match="shorter"):
+        await batcher.submit(["a", "b"], Lane.QUERY)
+    await batcher.aclose()
+
+
 async def test_a_full_lane_refuses_and_the_other_lane_does_not() -> None:
     async with batching(tokens=1, waiting=2) as (batcher, engine):
         calls = [await submitted(batcher, "a", "b", "c", lane=Lane.INGESTION)]

@@ -47,6 +47,12 @@ def test_token_rows_match_the_models_definition(cache_dir: Path) -> None:
         assert np.allclose(encoded.tokens, _by_definition(weights, ids), atol=1e-3)
 
 
+def test_an_fp32_vector_does_not_depend_on_what_shares_its_batch(cache_dir: Path) -> None:
+    session = OnnxSession(ensure_minilm(cache_dir, "fp32"))
+    alone = np.concatenate([session.encode([text]) for text in TEXTS])
+    assert np.allclose(session.encode(TEXTS), alone, atol=1e-5)
+
+
 def test_long_texts_are_read_to_256_tokens_not_to_the_tokenizer_files_128(
     cache_dir: Path,
 ) -> None:

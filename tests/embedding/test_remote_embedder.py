@@ -45,7 +45,7 @@ class EndlessEmbedder(HashEmbedder):
 
 async def test_large_calls_travel_in_messages_under_the_limit_and_keep_their_order() -> None:
     handle = FakeHandle(EmbeddingServer.func_or_class(HASHED))
-    texts = [f"text {number} " + "filler " * (number % 50) * 20 for number in range(3000)]
+    texts = [f"text {number} " + "filler " * (number % 50) * 2 for number in range(3000)]
 
     vectors = await RemoteEmbedder(handle).embed(texts, Lane.INGESTION)
 

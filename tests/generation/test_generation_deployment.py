@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from protocol_servers.ollama_server import OllamaServer
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
@@ -20,6 +21,7 @@ from deployments.errors import (
     RagserveError,
 )
 from deployments.generation.deployment import GenerationServer, RemoteGenerator
+from deployments.generation.memory import ScriptedGenerator
 
 REQUEST = GenerationRequest((Message("user", "one two three four five"),))
 SCRIPTED = EngineSpec("deployments.generation.memory:ScriptedGenerator")
@@ -160,7 +162,17 @@ async def test_the_replica_counts_and_names_what_its_engine_does() -> None:
     await server.check_health()
 
 
-async def test_a_replica_starts_without_its_model_server_but_not_without_the_model() -> None:
+async def test_a_replica_does_not_start_where_its_server_lacks_the_model() -> None:
+    with OllamaServer(ScriptedGenerator(), models=()) as ollama:
+        lacking = EngineSpec(
+            "deployments.generation.ollama:OllamaGenerator",
+            {"base_url": ollama.address, "model": "smollm2"},
+        )
+        with pytest.raises(ModelNotFound, match="ollama pull smollm2"):
+            await _started(lacking)
+
+
+async def test_a_replica_starts_while_its_model_server_is_out() -> None:
     away = EngineSpec(
         "deployments.generation.ollama:OllamaGenerator",
         {"base_url": "http://127.0.0.1:9", "model": "smollm2"},

@@ -94,9 +94,9 @@ async def test_an_answer_ends_before_a_stop_word(llama_cpp: LlamaCppGenerator) -
 async def test_what_the_engine_refuses_is_an_error_and_not_an_empty_answer(
     llama_cpp: LlamaCppGenerator,
 ) -> None:
-    silent = GenerationRequest((Message("user", None),))  # type: ignore[arg-type]
+    odd = GenerationRequest((Message("user", 5),))  # type: ignore[arg-type]
     with pytest.raises(InvalidRequest, match="content"):
-        await last_of(llama_cpp, silent)
+        await last_of(llama_cpp, odd)
 
 
 async def test_the_engines_own_listener_is_on_loopback_and_wants_a_key(

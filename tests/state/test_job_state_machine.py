@@ -280,8 +280,8 @@ class JobMachine(RuleBasedStateMachine):
 def _check(
     make: Callable[[], tuple[Room, Callable[[], Coroutine[Any, Any, Any]]]], examples: int
 ) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: JobMachine(make),
+    run_state_machine_as_test(
+        lambda: JobMachine(make),  # type: ignore[arg-type]
         settings=settings(
             max_examples=examples,
             stateful_step_count=30,
