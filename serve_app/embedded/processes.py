@@ -19,7 +19,7 @@ from deployments.errors import ConfigurationError
 
 POLL_S = 0.05
 LAST_LINES = 12
-LEFTOVER_PATIENCE_S = 10.0
+LEFTOVER_PATIENCE_S = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -75,16 +75,18 @@ class Child:
             time.sleep(POLL_S)
 
     def stop(self) -> None:
-        """End it: asked first, and killed where it does not listen."""
+        """End it and all it started: asked first, and killed where it does not listen."""
         if self.process is None:
             return
         if self.process.poll() is None:
+            offspring = psutil.Process(self.process.pid).children(recursive=True)
             self.process.terminate()
             try:
                 self.process.wait(self.patience_s)
             except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.kill()
                 self.process.wait()
+            _end(offspring)
         self.process = None
 
     def last_words(self) -> str:
@@ -106,14 +108,18 @@ def end_leftovers(marker: Path) -> list[str]:
         command = process.info["cmdline"] or []
         if process.pid != os.getpid() and any(str(marker) in part for part in command):
             leftovers.append(process)
-    for process in leftovers:
+    _end(leftovers)
+    return [process.info["name"] for process in leftovers]
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, deaf = psutil.wait_procs(leftovers, timeout=LEFTOVER_PATIENCE_S)
+    _, deaf = psutil.wait_procs(processes, timeout=LEFTOVER_PATIENCE_S)
     for process in deaf:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    return [process.info["name"] for process in leftovers]
 
 
 def free_port() -> int:
