@@ -71,12 +71,11 @@ def assemble(
 
 
 def _query_settings(args: QueryArgs) -> QuerySettings:
-    assert args.evidence != "auto", "build.py resolves it"
     return QuerySettings(
         top_k=args.top_k,
         candidates=args.candidates,
         lexical_weight=args.lexical_weight,
-        evidence=args.evidence,
+        evidence="passages" if args.evidence == "auto" else args.evidence,
         deadline_s=args.deadline_s,
         answer_ttl_s=args.answer_cache_ttl_s,
     )

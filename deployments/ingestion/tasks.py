@@ -19,7 +19,8 @@ from ray.exceptions import (
 )
 
 from deployments.embedding.deployment import RemoteEmbedder
-from deployments.embedding.minilm import TOKENIZER_FILE, weights_dir
+from deployments.embedding.minilm import weights_dir
+from deployments.embedding.model_files import TOKENIZER_FILE
 from deployments.environment import Environment
 from deployments.errors import RagserveError, WorkerDied
 from deployments.ingestion.blobs import BlobStore
@@ -35,8 +36,6 @@ from deployments.state.jobs import RedisJobStore
 from deployments.state.visibility import RedisVisibility
 
 
-# The supervisor counts deaths itself, so that a file that kills its worker is told apart.
-@ray.remote(max_retries=0)
 def ingest_file(settings: IngestionSettings, work: FileWork) -> None:
     """One attempt at one file, to its end."""
     runner, ingestion = _worker(settings)
@@ -71,7 +70,8 @@ def _worker(settings: IngestionSettings) -> tuple[asyncio.Runner, FileIngestion]
 
 def ray_runner(settings: IngestionSettings) -> RunFile:
     """Runs attempts as Ray tasks; cancelling the call kills the task's process."""
-    task = ingest_file.options(num_cpus=settings.task_cpus)
+    # The supervisor counts deaths itself, so that a file that kills its worker is told apart.
+    task = ray.remote(max_retries=0, num_cpus=settings.task_cpus)(ingest_file)
 
     async def run(work: FileWork) -> None:
         reference = task.remote(settings, work)

@@ -1,0 +1,1 @@
+"""What happens when a call fails: policies as named values."""

@@ -271,7 +271,7 @@ def _recorded(home: Home, url: str) -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM interrupts whatever is under way; the clean-up runs to its end."""
+    """The first Ctrl-C or SIGTERM interrupts what is under way; the clean-up runs to its end."""
     numbers = (signal.SIGINT, signal.SIGTERM)
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

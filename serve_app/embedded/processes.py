@@ -58,6 +58,11 @@ class Child:
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs."""
+        return None if self.process is None else self.process.poll()
+
     def wait_until(self, ready: Callable[[], bool], timeout_s: float) -> None:
         """Wait until the service answers.
 

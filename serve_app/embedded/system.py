@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,10 +15,10 @@ from deployments.errors import ConfigurationError
 from serve_app.embedded import stores
 from serve_app.embedded.home import Home
 from serve_app.embedded.processes import Child, end_leftovers, free_port, port_answers
-from serve_app.embedded.ray_node import RayNode, ray_head
+from serve_app.embedded.ray_node import ray_head
 
 STORE_TIMEOUT_S = 30.0
-DEPLOY_TIMEOUT_S = 300.0
+POLL_S = 0.2
 
 Say = Callable[[str], None]
 
@@ -44,13 +45,19 @@ class EmbeddedSystem:
         self._milvus_port = free_port()
         self._stores = self._embedded_stores()
         self.environment = self._service_environment()
-        self._node: RayNode | None = None
-        self._deploy: Child | None = None
+        self.node = ray_head(
+            home,
+            self._secrets.ray_token,
+            cpus=wishes.cpus,
+            environment=self.environment,
+            dashboard_port=wishes.dashboard_port,
+        )
+        self._deploy = self._deployment()
 
     @property
-    def children(self) -> list[Child]:
-        """What runs, in the order in which it was started."""
-        return [*self._stores, *([self._node.child] if self._node else [])]
+    def stores(self) -> Mapping[str, Child]:
+        """The stores started here, by name."""
+        return {child.name: child for child in self._stores}
 
     def start(self, say: Say) -> None:
         """Start everything and return when the applications run.
@@ -64,20 +71,9 @@ class EmbeddedSystem:
                 f"Port {self._wishes.port} is in use. Name another with --port."
             )
         try:
-            say("starting Redis and Milvus")
-            for child in self._stores:
+            say("starting Redis, Milvus and Ray")
+            for child in (*self._stores, self.node.child, self._deploy):
                 child.start()
-            say("starting Ray")
-            self._node = ray_head(
-                self.home,
-                self._secrets.ray_token,
-                cpus=self._wishes.cpus,
-                environment=self.environment,
-                dashboard_port=self._wishes.dashboard_port,
-            )
-            self._node.child.start()
-            self._deploy = self._deployment(self._node)
-            self._deploy.start()
             self._await_stores()
             self._await_deployment(say)
         except BaseException:
@@ -90,8 +86,8 @@ class EmbeddedSystem:
         Raises:
             ConfigurationError: Ray died, and with it everything that runs on it.
         """
-        if self._node and not self._node.child.running:
-            raise ConfigurationError(f"Ray has ended.\n{self._node.child.last_words()}")
+        if not self.node.child.running:
+            raise ConfigurationError(f"Ray has ended.\n{self.node.child.last_words()}")
         dead = [child for child in self._stores if not child.running]
         for child in dead:
             child.start()
@@ -99,16 +95,11 @@ class EmbeddedSystem:
 
     def stop(self, say: Say) -> None:
         """End what was started, last first."""
-        if self._deploy:
-            self._deploy.stop()
-        for child in reversed(self.children):
+        self._deploy.stop()
+        for child in (self.node.child, *reversed(self._stores)):
             say(f"stopping {child.name}")
             child.stop()
         end_leftovers(self.home.runtime)
-
-    def redis_url(self) -> str:
-        """The state Redis in use."""
-        return self.environment["REDIS_URL"]
 
     def _embedded_stores(self) -> list[Child]:
         password = self._secrets.redis_password
@@ -133,18 +124,18 @@ class EmbeddedSystem:
             "API_KEY_PEPPER": self._secrets.api_key_pepper,
         } | dict(self._given)
 
-    def _deployment(self, node: RayNode) -> Child:
+    def _deployment(self) -> Child:
         command = [
             sys.executable,
             *("-m", "serve_app.embedded.deploy"),
             str(self._wishes.config),
-            *("--address", node.address),
+            *("--address", self.node.address),
             *("--host", self._wishes.host),
             *("--port", str(self._wishes.port)),
         ]
         log = self.home.logs / "deploy.log"
         log.unlink(missing_ok=True)
-        return Child("deploy", command, log, node.environment)
+        return Child("deploy", command, log, self.node.environment)
 
     def _await_stores(self) -> None:
         answers: dict[str, Callable[[], bool]] = {
@@ -156,32 +147,24 @@ class EmbeddedSystem:
             child.wait_until(answers[child.name], STORE_TIMEOUT_S)
 
     def _await_deployment(self, say: Say) -> None:
-        assert self._deploy is not None
-        assert self._deploy.process is not None
-        assert self._node is not None
         said = ""
-        while True:
-            try:
-                code = self._deploy.process.wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                code = None
+        while self._deploy.running:
             said = self._tell(said, say)
-            if not self._node.child.running:
-                raise ConfigurationError(f"Ray did not start.\n{self._node.child.last_words()}")
-            if code is not None:
-                break
-        if code != 0:
+            if not self.node.child.running:
+                raise ConfigurationError(f"Ray did not start.\n{self.node.child.last_words()}")
+            time.sleep(POLL_S)
+        if self._deploy.exit_code != 0:
             raise ConfigurationError(
                 f"The applications did not start.\n{self._deploy.last_words()}"
             )
 
     def _tell(self, said: str, say: Say) -> str:
         """Pass on the deployment's newest line."""
-        assert self._deploy is not None
         lines = [line for line in self._deploy.log.read_text().splitlines() if line.startswith("{")]
         newest = lines[-1] if lines else ""
         if newest and newest != said:
-            say(f"starting the applications {newest}")
+            states = json.loads(newest).items()
+            say("starting " + ", ".join(f"{name} ({state.lower()})" for name, state in states))
         return newest
 
 
