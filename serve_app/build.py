@@ -162,14 +162,18 @@ def reranking_engine(args: RagArgs, environment: Environment) -> EngineSpec:
 def resolved_query(args: RagArgs, environment: Environment) -> QueryArgs:
     """The query arguments with `auto` replaced by what suits the language model.
 
-    The small embedded model answers from one sentence and is lost among passages; a large one
-    wants the passages and cites them by number.
+    The small embedded model answers from one sentence, is lost among passages, and now and then
+    invents; a large one wants the passages and cites them by number.
     """
-    if args.query.evidence != "auto":
-        return args.query
-    small = _generation_kind(args.generation, environment) == "llama_cpp"
-    small = small and args.generation.model_path is None
-    return args.query.model_copy(update={"evidence": "sentences" if small else "passages"})
+    embedded = _generation_kind(args.generation, environment) == "llama_cpp"
+    small = embedded and args.generation.model_path is None
+    suits = {
+        "evidence": "sentences" if small else "passages",
+        "ungrounded": "replace" if small else "flag",
+    }
+    return args.query.model_copy(
+        update={name: suits[name] for name in suits if getattr(args.query, name) == "auto"}
+    )
 
 
 def _bind(deployment: Any, name: str, replicas: ReplicaArgs, *arguments: object) -> Application:

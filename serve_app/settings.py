@@ -60,6 +60,7 @@ class QueryArgs(Args):
     """How questions are answered; a request's own options come first."""
 
     evidence: Literal["auto", "sentences", "passages"] = "auto"
+    ungrounded: Literal["auto", "flag", "replace"] = "auto"
     top_k: Annotated[int, Field(ge=1, le=50)] = 5
     candidates: Annotated[int, Field(ge=1, le=200)] = 30
     lexical_weight: Annotated[float, Field(ge=0, le=1)] = 0.25
@@ -80,6 +81,7 @@ class UploadArgs(Args):
 
     max_file_bytes: Annotated[int, Field(ge=1)] = 100 * 1024 * 1024
     max_request_bytes: Annotated[int, Field(ge=1)] = 1024 * 1024 * 1024
+    max_json_bytes: Annotated[int, Field(ge=1)] = 32 * 1024 * 1024
     max_files: Annotated[int, Field(ge=1)] = 1000
     max_queued_jobs: Annotated[int, Field(ge=1)] = 1000
 

@@ -124,7 +124,11 @@ class PassagesEvent:
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """A piece of the answer: the pieces of a stream joined are the answer's text."""
+    """A piece of the answer as it is written.
+
+    The pieces joined are the answer's text, unless nothing of it was supported and it was replaced
+    (`degraded` then holds "ungrounded").
+    """
 
     text: str
 

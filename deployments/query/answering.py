@@ -32,6 +32,7 @@ from deployments.query.settings import QuerySettings
 from deployments.query.timings import StageTimings
 from deployments.query.token_counts import TokenCounts
 
+UNSUPPORTED = "No sentence of the model's answer is supported by the passages."
 NOT_FOUND = "I could not find this in the documents of collection {collection}."
 
 
@@ -138,11 +139,16 @@ class Answering:
             text += rest
             yield TokenEvent(rest)
         grounding = await self._ground(question, text, markers, evidence)
+        reason: FinishReason = last.finish_reason or "stop"
+        if not grounding.citations and self._settings.ungrounded == "replace":
+            question.ladder.step("ungrounded", GenerationUnavailable(UNSUPPORTED))
+            quoted = extract(evidence)
+            text, grounding, reason = quoted.text, quoted.grounding, "extract"
         yield DoneEvent(
             _finish(
                 question,
                 text,
-                last.finish_reason or "stop",
+                reason,
                 grounding,
                 usage=last.usage or Usage(0, 0),
                 model=(await self._descriptions.generation_model()).name,

@@ -7,7 +7,7 @@ from typing import Literal
 from deployments.contracts.query import OnDegraded
 from deployments.errors import RagserveError
 
-Rung = Literal["state_stale", "lexical_only", "rerank_skipped", "extractive"]
+Rung = Literal["state_stale", "lexical_only", "rerank_skipped", "extractive", "ungrounded"]
 
 
 class Ladder:

@@ -27,6 +27,9 @@ class QuerySettings:
     evidence: Literal["sentences", "passages"] = "sentences"
     """What the prompt shows: the best sentences (small models) or whole passages (large ones)."""
     prompt_sentences: int = 1
+    ungrounded: Literal["flag", "replace"] = "flag"
+    """What becomes of an answer that no passage supports: it is served with its low grounding, or
+    replaced by the sentences that bear on the question, labelled (small models)."""
     max_sentences: int = 40
     """Sentences weighed a question, of all its passages."""
     deadline_s: float = 60.0

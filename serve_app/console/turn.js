@@ -11,6 +11,7 @@ const DEGRADED = {
   rerank_skipped: "Answered without the reranker",
   lexical_only: "Found by words alone",
   extractive: "The model is out: quoted instead",
+  ungrounded: "The model's answer had no support: quoted instead",
   state_stale: "From the last known state",
 };
 

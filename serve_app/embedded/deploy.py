@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import ray
 import yaml
@@ -75,11 +76,18 @@ def _follow(timeout_s: float) -> int:
         if now and not any(app.status in STARTING for app in applications.values()):
             for name, app in applications.items():
                 if app.status != ApplicationStatus.RUNNING:
-                    sys.stderr.write(f"{name}: {app.status.value}: {app.message}\n")
+                    sys.stderr.write(_reasons(name, app))
             return int(any(a.status != ApplicationStatus.RUNNING for a in applications.values()))
         time.sleep(POLL_S)
     sys.stderr.write(f"The applications were not running within {timeout_s:.0f} s.\n")
     return 1
+
+
+def _reasons(name: str, app: Any) -> str:
+    """Why an application does not run: its own message and those of its deployments."""
+    reasons = [f"{name} ({app.status.value.lower()}): {app.message}"]
+    reasons += [f"{name}/{part}: {d.message}" for part, d in app.deployments.items() if d.message]
+    return "\n".join(reasons) + "\n"
 
 
 if __name__ == "__main__":

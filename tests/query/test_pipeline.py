@@ -65,6 +65,18 @@ async def test_an_invented_sentence_is_flagged(room: Room) -> None:
     assert all(citation.end <= answer.text.index("Elephants") for citation in answer.citations)
 
 
+async def test_an_answer_that_nothing_supports_is_replaced_by_quotation_where_so_set(
+    room: Room,
+) -> None:
+    room.generator = ScriptedGenerator(answers=["Bananas ripen on the moon."])
+    room.settings = replace(room.settings, ungrounded="replace")
+    answer = await room.pipeline().answer(ask())
+    assert answer.degraded == ("ungrounded",)
+    assert "29 days of paid holiday" in answer.text
+    assert answer.citations
+    assert answer.model
+
+
 async def test_citations_by_the_model_are_kept_and_those_that_point_nowhere_dropped(
     room: Room,
 ) -> None:
