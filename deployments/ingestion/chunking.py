@@ -1,6 +1,6 @@
 """Documents into passages that fit the embedding model, each an exact slice of the document.
 
-A chunk never leaves its heading, nor its row of a table; it may run over a page's end. Cuts fall
+A chunk never leaves its heading, its page (a citation names one), nor its row of a table. Cuts fall
 on the strongest boundary within reach: paragraph, sentence, line, clause, word and, in text
 without any, a character. Counting is exact and cheap because words are counted once each and
 remembered: the model's tokenizer splits at blanks and punctuation before anything else, so that
@@ -99,13 +99,11 @@ class Chunker:
         text = document.text
         drafts: list[ChunkDraft] = []
         for run in _runs(document.sections):
-            first = run.sections[0]
             for start, end in self._spans(text, run.start, run.end):
-                page = run.sections[bisect_right(run.starts, start) - 1].page
                 drafts.append(
                     ChunkDraft(
-                        len(drafts), text[start:end], first.heading, page, start, end,
-                        first.metadata,
+                        len(drafts), text[start:end], run.heading, run.page, start, end,
+                        run.metadata,
                     )
                 )  # fmt: skip
         return drafts
@@ -263,28 +261,29 @@ def _cut_long_words(
 class _Run:
     """Neighbouring sections that may share chunks, and where they lie in the document."""
 
-    sections: tuple[Section, ...]
-    starts: tuple[int, ...]
+    start: int
     end: int
-
-    @property
-    def start(self) -> int:
-        return self.starts[0]
+    heading: str
+    page: int | None
+    metadata: Metadata
 
 
 def _runs(sections: Sequence[Section]) -> Iterator[_Run]:
     lengths = (len(section.text) + len(SECTION_SEPARATOR) for section in sections)
     starts = list(accumulate(lengths, initial=0))
 
-    def shared(index: int) -> tuple[str, int]:
+    def shared(index: int) -> tuple[str, int | None, int]:
         section = sections[index]
-        return section.heading, index if section.metadata else -1
+        return section.heading, section.page, index if section.metadata else -1
 
     for _, group in groupby(range(len(sections)), key=shared):
-        indices = list(group)
-        last = indices[-1]
+        first, *rest = group
+        last = rest[-1] if rest else first
+        section = sections[first]
         yield _Run(
-            tuple(sections[index] for index in indices),
-            tuple(starts[index] for index in indices),
+            starts[first],
             starts[last] + len(sections[last].text),
+            section.heading,
+            section.page,
+            section.metadata,
         )

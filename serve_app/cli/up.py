@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import httpx
 import typer
 from rich.console import Console
+from rich.status import Status
 
 from deployments.errors import ConfigurationError, Unauthenticated
 from serve_app.cli.collections import ensure
@@ -110,7 +111,7 @@ def up(
         try:
             with (
                 notes.status("starting") as progress,
-                running_system(place, wishes, environment, progress.update) as system,
+                running_system(place, wishes, environment, _teller(notes, progress)) as system,
             ):
                 key = development_key(place, system.environment)
                 _await_ready(url)
@@ -189,6 +190,11 @@ async def _development_key(home: Home, environment: dict[str, str]) -> str:
         return text
     finally:
         await client.aclose()
+
+
+def _teller(notes: Console, progress: Status) -> Callable[[str], None]:
+    """One line that changes on a terminal, a line each elsewhere."""
+    return progress.update if notes.is_terminal else notes.print
 
 
 def _watch(system: EmbeddedSystem, notes: Console) -> None:

@@ -1,4 +1,4 @@
-// An answer's text: [n] markers become buttons, and the whole can be copied as Markdown.
+// An answer's text: citations become buttons, and the whole can be copied as Markdown.
 
 import { el } from "./dom.js";
 
@@ -46,9 +46,25 @@ export function cited(result) {
   return result.passages.filter((passage) => numbers.has(passage.number));
 }
 
+/** The answer with an [n] behind every sentence that the platform, not the model, has cited. */
+export function marked(result) {
+  // Offsets count characters; a string of JavaScript counts half of some.
+  const characters = Array.from(result.answer);
+  const places = new Map();
+  for (const { origin, end, passage } of result.citations) {
+    if (origin !== "platform") continue;
+    places.set(end, (places.get(end) ?? new Set()).add(passage));
+  }
+  return characters.map((character, index) => character + markers(places.get(index + 1))).join("");
+}
+
+function markers(passages) {
+  return passages ? Array.from(passages, (number) => ` [${number}]`).join("") : "";
+}
+
 /** Question, answer and sources, as one would paste them into a note. */
 export function asMarkdown(question, result) {
   const sources = cited(result).map((passage) => `- [${passage.number}] ${place(passage)} (${passage.source})`);
   const quoted = question.split("\n").map((line) => `> ${line}`).join("\n");
-  return [quoted, result.answer, sources.join("\n")].filter(Boolean).join("\n\n") + "\n";
+  return [quoted, marked(result), sources.join("\n")].filter(Boolean).join("\n\n") + "\n";
 }

@@ -1,6 +1,6 @@
 // One question and its answer: streaming, finished, stopped or failed.
 
-import { answerNodes, asMarkdown, cited, place } from "./answer.js";
+import { answerNodes, asMarkdown, cited, marked, place } from "./answer.js";
 import { api } from "./api.js";
 import { announce, el, fill, icon } from "./dom.js";
 import { evidence } from "./evidence.js";
@@ -85,7 +85,7 @@ export class Turn {
   finish(result) {
     this.result = result;
     const open = (passage) => openPassage(passage, result.citations);
-    fill(this.answer, el("p", { class: result.answered ? "prose" : "prose unanswered" }, answerNodes(result.answer, result.passages, open)));
+    fill(this.answer, el("p", { class: result.answered ? "prose" : "prose unanswered" }, answerNodes(marked(result), result.passages, open)));
     fill(this.labels, labels(result, this.body));
     fill(this.after, sources(result, open), this.actions(result), evidence(result));
     announce(result.answered ? `Answered: ${result.answer}` : result.answer);

@@ -227,7 +227,7 @@ class FakePlatform:
                     "quote_start": passage["text"].index(quote),
                     "quote_end": passage["text"].index(quote) + len(quote),
                     "score": 0.83,
-                    "origin": "platform",
+                    "origin": "model",
                 }
                 for number, (passage, sentence, quote) in enumerate(
                     zip(

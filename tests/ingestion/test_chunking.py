@@ -136,10 +136,10 @@ def test_a_heading_keeps_its_chunks_to_itself(count) -> None:
     ]
 
 
-def test_a_chunk_runs_over_the_end_of_a_page_and_says_where_it_began(count) -> None:
+def test_a_chunk_ends_with_its_page_so_that_a_citation_can_name_it(count) -> None:
     made = document(Section("A sentence that", page=1), Section("goes on.", page=2))
-    (chunk,) = Chunker(count).chunk(made)
-    assert (chunk.text, chunk.page) == ("A sentence that\n\ngoes on.", 1)
+    chunks = Chunker(count).chunk(made)
+    assert [(c.text, c.page) for c in chunks] == [("A sentence that", 1), ("goes on.", 2)]
 
 
 def test_rows_never_share_a_chunk_and_keep_their_columns(count) -> None:

@@ -68,7 +68,7 @@ async def test_the_stream_ends_with_the_whole_answer(village):
         last = event
     assert kinds[0].startswith("Passages")
     assert any(kind.startswith("Token") for kind in kinds)
-    assert "31" in last.answer.answer
+    assert "31" in last.result.answer
 
 
 async def test_what_is_not_in_the_documents_is_not_invented(village):
