@@ -28,11 +28,17 @@ class FileSource(PydanticBaseSettingsSource):
         return (Path(path).read_text().strip() if path else None, field_name, False)
 
     def __call__(self) -> dict[str, Any]:
-        found = {}
+        found, problems = {}, []
         for name, field in self.settings_cls.model_fields.items():
-            value, _, _ = self.get_field_value(field, name)
+            try:
+                value, _, _ = self.get_field_value(field, name)
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(f"{name.upper()}_FILE: {type(error).__name__}")
+                continue
             if value is not None:
                 found[name] = value
+        if problems:
+            raise ConfigurationError(f"Files cannot be read: {'; '.join(problems)}.")
         return found
 
 

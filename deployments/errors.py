@@ -3,17 +3,21 @@
     RagserveError
     ├── CallerError                  the caller can fix it
     │   ├── InvalidRequest
-    │   │   └── InvalidFilter
+    │   │   ├── InvalidFilter
+    │   │   └── UnsupportedMediaType
     │   ├── Unauthenticated
     │   ├── Forbidden
+    │   │   └── SourceForbidden      a URL that the operator does not allow
     │   ├── NotFound
     │   │   ├── CollectionNotFound
     │   │   ├── DocumentNotFound
-    │   │   └── JobNotFound
+    │   │   ├── JobNotFound
+    │   │   └── SourceNotFound       nothing is at a URL
     │   ├── Conflict
     │   │   ├── CollectionExists
     │   │   ├── ModelMismatch
-    │   │   └── IllegalTransition
+    │   │   ├── IllegalTransition
+    │   │   └── IdempotencyKeyReused
     │   ├── TooLarge
     │   ├── ContextLengthExceeded
     │   └── RateLimited              carries retry_after_s
@@ -23,7 +27,8 @@
     │   ├── EncryptedDocument
     │   ├── EmptyDocument
     │   ├── DocumentTooLarge
-    │   └── DocumentTimeout
+    │   ├── DocumentTimeout
+    │   └── StagedFileLost           its bytes are no longer in the blob store
     ├── DependencyError              something behind us is out; trying later may help
     │   ├── EmbeddingUnavailable
     │   ├── GenerationUnavailable
@@ -81,12 +86,20 @@ class InvalidFilter(InvalidRequest):
     code = "invalid_filter"
 
 
+class UnsupportedMediaType(InvalidRequest):
+    code = "unsupported_media_type"
+
+
 class Unauthenticated(CallerError):
     code = "unauthenticated"
 
 
 class Forbidden(CallerError):
     code = "forbidden"
+
+
+class SourceForbidden(Forbidden):
+    code = "source_forbidden"
 
 
 class NotFound(CallerError):
@@ -105,6 +118,10 @@ class JobNotFound(NotFound):
     code = "job_not_found"
 
 
+class SourceNotFound(NotFound):
+    code = "source_not_found"
+
+
 class Conflict(CallerError):
     code = "conflict"
 
@@ -119,6 +136,10 @@ class ModelMismatch(Conflict):
 
 class IllegalTransition(Conflict):
     code = "illegal_transition"
+
+
+class IdempotencyKeyReused(Conflict):
+    code = "idempotency_key_reused"
 
 
 class TooLarge(CallerError):
@@ -159,6 +180,10 @@ class DocumentTooLarge(DocumentError):
 
 class DocumentTimeout(DocumentError):
     code = "document_timeout"
+
+
+class StagedFileLost(DocumentError):
+    code = "staged_file_lost"
 
 
 class DependencyError(RagserveError):

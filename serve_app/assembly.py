@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from deployments.contracts.embedding import Embedder
 from deployments.contracts.generation import Generator
 from deployments.contracts.limits import RateLimit
 from deployments.contracts.reranking import Reranker
 from deployments.environment import Environment
 from deployments.ingestion.blobs import BlobStore
+from deployments.ingestion.source_policy import SourcePolicy
+from deployments.ingestion.sources import Sources
 from deployments.query.pipeline import QueryPipeline
 from deployments.query.settings import QuerySettings
 from deployments.retrieval.milvus import MilvusStore
@@ -19,7 +23,8 @@ from deployments.state.limits import RedisRateLimiter
 from deployments.state.policies import JobLimits
 from deployments.state.visibility import RedisVisibility
 from serve_app.auth.authenticator import Authenticator
-from serve_app.dependencies import Dependencies
+from serve_app.dependencies import Dependencies, Ping
+from serve_app.holdings import Holdings
 from serve_app.services import Services
 from serve_app.settings import LimitArgs, QueryArgs, RagArgs
 
@@ -31,8 +36,12 @@ def assemble(
     embedder: Embedder,
     generator: Generator,
     reranker: Reranker | None = None,
+    pings: Mapping[str, Ping] | None = None,
 ) -> Services:
-    """The services of one ingress replica, on real parts. Connects to nothing yet."""
+    """The services of one ingress replica, on real parts. Connects to nothing yet.
+
+    `pings` ask the models' replicas whether they answer; the stores are asked in any case.
+    """
     state = connect(environment.redis_url.get_secret_value())
     cache = connect(environment.cache_url, decode=False)
     cache_text = connect(environment.cache_url)
@@ -46,8 +55,10 @@ def assemble(
         # The limits live where no write waits for the disk; a counter in use is not evicted.
         limiter=RedisRateLimiter(cache_text, _rates(args.limits)),
         embedder=embedder,
+        generator=generator,
         store=store,
         visibility=visibility,
+        holdings=Holdings(store, visibility),
         jobs=RedisJobStore(state, limits=JobLimits(max_queued_jobs=args.uploads.max_queued_jobs)),
         blobs=BlobStore(environment.blob_url),
         pipeline=QueryPipeline(
@@ -60,13 +71,9 @@ def assemble(
             settings=_query_settings(args.query),
         ),
         dependencies=Dependencies(
-            {
-                "redis": lambda: ping(state),
-                "milvus": store.ping,
-                "embedding": embedder.model,
-                "generation": generator.model,
-            }
+            {"redis": lambda: ping(state), "milvus": store.ping, **(pings or {})}
         ),
+        sources=Sources(_source_policy(args)),
     )
 
 
@@ -76,8 +83,21 @@ def _query_settings(args: QueryArgs) -> QuerySettings:
         candidates=args.candidates,
         lexical_weight=args.lexical_weight,
         evidence="passages" if args.evidence == "auto" else args.evidence,
+        ungrounded="flag" if args.ungrounded == "auto" else args.ungrounded,
         deadline_s=args.deadline_s,
         answer_ttl_s=args.answer_cache_ttl_s,
+    )
+
+
+def _source_policy(args: RagArgs) -> SourcePolicy:
+    return SourcePolicy(
+        roots=args.sources.roots,
+        web=args.sources.web,
+        private_networks=args.sources.private_networks,
+        ports=args.sources.ports,
+        max_files=args.sources.max_files,
+        max_file_bytes=args.uploads.max_file_bytes,
+        timeout_s=args.sources.file_timeout_s,
     )
 
 

@@ -60,6 +60,7 @@ def ingestion(args: IngestionArgs) -> Application:
         chunk_tokens=args.chunk_tokens,
         chunk_overlap_tokens=args.chunk_overlap_tokens,
         embed_batch=args.embed_batch,
+        embed_calls=args.embed_calls,
     )
     return _bind(IngestionSupervisor, "Supervisor", args.supervisor, settings)
 

@@ -33,12 +33,14 @@ class Ingress:
         reranking: DeploymentHandle | None = None,
     ) -> None:
         log_with_serve()
+        embedder, generator = RemoteEmbedder(embedding), RemoteGenerator(generation)
         self._services = assemble(
             args,
             Environment.read(),
-            embedder=RemoteEmbedder(embedding),
-            generator=RemoteGenerator(generation),
+            embedder=embedder,
+            generator=generator,
             reranker=RemoteReranker(reranking) if reranking else None,
+            pings={"embedding": embedder.ping, "generation": generator.ping},
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

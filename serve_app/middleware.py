@@ -1,19 +1,31 @@
 """What happens to every request on its way in and out, as plain ASGI.
 
 Written without Starlette's `BaseHTTPMiddleware`, which runs each request in a task of its own
-and so hides a caller's disconnect from the streams behind it.
+and so hides a caller's disconnect from the streams behind it. What the parts tell each other and
+the routes is in the request's state: `request_id`, `announced`, `principal` and `body`.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.errors import TooLarge
-from serve_app.problems import problem_of, respond
+from deployments.errors import RagserveError, TooLarge
+from serve_app.auth.authenticator import Authenticator
+
+logger = logging.getLogger(__name__)
+
+Refuse: TypeAlias = Callable[[Scope, RagserveError], Response]
+"""The response that carries an error, in the words of the API that the request's path is of."""
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -27,12 +39,14 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+OPEN_PATHS = frozenset({"/", "/health", "/health/live", "/health/ready"})
+OPEN_FOLDER = "/static/"
 
 
 class RequestIdentity:
     """Gives every request an id (the caller's `X-Request-ID` where it is harmless) and echoes it.
 
-    The id is in `scope["state"]["request_id"]` for problem documents, logs and traces.
+    Problem documents, logs and traces carry it too.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -44,7 +58,7 @@ class RequestIdentity:
             return
         offered = Headers(scope=scope).get("x-request-id", "")
         request_id = offered if ACCEPTABLE_ID.fullmatch(offered) else uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        _state(scope)["request_id"] = request_id
 
         async def send_identified(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -71,35 +85,153 @@ class SecurityHeaders:
         await self._app(scope, receive, send_secured)
 
 
+class AnnouncedHeaders:
+    """Adds what routes announce beside their answer, be that a model, an error or a stream.
+
+    A header set on FastAPI's `Response` parameter would be lost in the last two.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        announced: dict[str, str] = _state(scope).setdefault("announced", {})
+
+        async def send_announcing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(announced)
+            await send(message)
+
+        await self._app(scope, receive, send_announcing)
+
+
+class LastResort:
+    """Answers for what nobody foresaw.
+
+    It stands inside the parts that name and secure a response; Starlette's own handler of
+    unexpected exceptions stands outside of them. A response that has begun is broken off.
+    """
+
+    def __init__(self, app: ASGIApp, refuse: Refuse) -> None:
+        self._app = app
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def send_watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_watched)
+        except ClientDisconnect:
+            return  # nobody is left to answer
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            request_id = _state(scope).get("request_id", "")
+            logger.exception("request %s failed", request_id, exc_info=error)
+            unexpected = RagserveError("The request failed here; the log has the reason.")
+            await self._refuse(scope, unexpected)(scope, receive, send)
+
+
+class Door:
+    """Lets callers in, and strangers only to what is open to all.
+
+    A route added tomorrow is closed without having to say so, and no byte of a stranger's body
+    is read.
+    """
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, refuse: Refuse) -> None:
+        self._app = app
+        self._authenticator = authenticator
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _open_to_strangers(scope):
+            await self._app(scope, receive, send)
+            return
+        try:
+            principal = await self._authenticator.authenticate(
+                Headers(scope=scope).get("authorization")
+            )
+        except RagserveError as error:
+            await self._refuse(scope, error)(scope, receive, send)
+            return
+        _state(scope)["principal"] = principal
+        await self._app(scope, receive, send)
+
+
+@dataclass(slots=True)
+class BodyAllowance:
+    """How large a request's body may be; a route that takes larger ones says so before it reads."""
+
+    max_bytes: int
+    exceeded: bool = False
+
+    def check(self, size_bytes: int) -> None:
+        """Raises TooLarge."""
+        if size_bytes > self.max_bytes:
+            self.exceeded = True
+            raise self.refusal()
+
+    def refusal(self) -> TooLarge:
+        return TooLarge(
+            f"The request's body is over {self.max_bytes} bytes.", max_bytes=self.max_bytes
+        )
+
+
 class BodyLimit:
     """Refuses bodies over a size, whether announced or only discovered while reading."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, refuse: Refuse) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._max_bytes:
-            request_id = scope.get("state", {}).get("request_id", "")
-            await respond(problem_of(self._refusal(), request_id))(scope, receive, send)
-            return
+        allowance = BodyAllowance(self._max_bytes)
+        _state(scope)["body"] = allowance
+        length = Headers(scope=scope).get("content-length", "")
+        announced_bytes = int(length) if length.isdecimal() else 0
         seen_bytes = 0
+        begun = False
 
         async def receive_limited() -> Message:
             nonlocal seen_bytes
+            if not begun:
+                allowance.check(announced_bytes)
             message = await receive()
             seen_bytes += len(message.get("body", b""))
-            if seen_bytes > self._max_bytes:
-                raise self._refusal()
+            allowance.check(seen_bytes)
             return message
 
-        await self._app(scope, receive_limited, send)
+        async def send_refusing(message: Message) -> None:
+            nonlocal begun
+            if not allowance.exceeded or begun:
+                begun = True
+                await send(message)
 
-    def _refusal(self) -> TooLarge:
-        return TooLarge(
-            f"The request's body is over {self._max_bytes} bytes.", max_bytes=self._max_bytes
-        )
+        try:
+            await self._app(scope, receive_limited, send_refusing)
+        except TooLarge:
+            if not allowance.exceeded:
+                raise
+        if allowance.exceeded and not begun:
+            # Whatever the route made of the broken body, this is what was wrong with it.
+            await self._refuse(scope, allowance.refusal())(scope, receive, send)
+
+
+def _state(scope: Scope) -> dict[str, Any]:
+    state: dict[str, Any] = scope.setdefault("state", {})
+    return state
+
+
+def _open_to_strangers(scope: Scope) -> bool:
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)

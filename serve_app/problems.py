@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import logging
+import json
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from deployments import errors
 from serve_app.schemas import ProblemDocument
-
-logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
 # The nearest class in an error's ancestry decides.
 STATUSES: dict[type[errors.RagserveError], tuple[int, str]] = {
     errors.CallerError: (400, "The request is not valid"),
+    errors.UnsupportedMediaType: (415, "The request's content type is not supported"),
     errors.Unauthenticated: (401, "Who is calling is not known"),
     errors.Forbidden: (403, "The caller may not do this"),
     errors.NotFound: (404, "Not found"),
+    errors.SourceNotFound: (422, "A source is not there"),
     errors.Conflict: (409, "The request conflicts with what is there"),
     errors.TooLarge: (413, "The request is too large"),
     errors.RateLimited: (429, "Too many requests"),
@@ -38,55 +39,62 @@ STATUSES: dict[type[errors.RagserveError], tuple[int, str]] = {
 }
 
 DEFAULT_RETRY_AFTER_S = 5
+MOST_PROBLEMS = 20
+"""Faults of a body that are named: its sender must not choose how long the answer gets."""
+LONGEST_PLACE_CHARS = 100
+_HTTP_CODES = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed"}
 
 
 def problem_of(error: errors.RagserveError, request_id: str = "") -> ProblemDocument:
     """The problem document that describes an error; its details become extra members."""
     status, title = next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
-    return ProblemDocument(
-        title=title,
-        status=status,
-        detail=error.message or title,
-        code=error.code,
-        request_id=request_id,
-        **error.details,
-    )
+    members = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": error.message or title,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    # What a caller sent may be in there, unpaired surrogates included, which no answer can hold.
+    found = {_encodable(name): _encodable(value) for name, value in error.details.items()}
+    return ProblemDocument(**(found | {name: _encodable(members[name]) for name in members}))
 
 
-def respond(problem: ProblemDocument) -> JSONResponse:
+def _encodable(value: Any) -> Any:
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+def as_json(problem: ProblemDocument) -> str:
+    """The document on the wire, one line. Whatever its details hold, this is no second error."""
+    return json.dumps(problem.model_dump(exclude_none=True), default=str)
+
+
+def respond(problem: ProblemDocument) -> Response:
     """The response that carries a problem document."""
     headers = {}
     if problem.status in (429, 503, 507):
         wait_s = (problem.model_extra or {}).get("retry_after_s", DEFAULT_RETRY_AFTER_S)
-        headers["Retry-After"] = str(max(1, round(float(wait_s))))
+        headers["Retry-After"] = str(max(1, math.ceil(float(wait_s))))
     if problem.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="ragserve"'
-    return JSONResponse(
-        problem.model_dump(exclude_none=True, exclude_defaults=False),
-        status_code=problem.status,
-        headers=headers,
-        media_type=MEDIA_TYPE,
+    return Response(
+        as_json(problem), status_code=problem.status, headers=headers, media_type=MEDIA_TYPE
     )
 
 
 def install(app: FastAPI) -> None:
     """Make every error of the application leave as a problem document."""
 
-    async def on_ragserve_error(request: Request, error: Any) -> JSONResponse:
+    async def on_ragserve_error(request: Request, error: Any) -> Response:
         return respond(problem_of(error, request_id_of(request)))
 
-    async def on_invalid_body(request: Request, error: Any) -> JSONResponse:
-        problems = [
-            {"at": ".".join(map(str, item["loc"])), "problem": item["msg"]}
-            for item in error.errors()
-        ]
-        detail = "; ".join(f"{item['at']}: {item['problem']}" for item in problems)
-        invalid = errors.InvalidRequest(detail, errors=problems)
-        problem = problem_of(invalid, request_id_of(request))
+    async def on_invalid_body(request: Request, error: Any) -> Response:
+        problem = problem_of(_named(error.errors()), request_id_of(request))
         return respond(problem.model_copy(update={"status": 422}))
 
-    async def on_http_exception(request: Request, error: Any) -> JSONResponse:
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    async def on_http_exception(request: Request, error: Any) -> Response:
+        code = _HTTP_CODES.get(error.status_code, "http_error")
         problem = ProblemDocument(
             title=str(error.detail),
             status=error.status_code,
@@ -98,15 +106,20 @@ def install(app: FastAPI) -> None:
         response.headers.update(error.headers or {})
         return response
 
-    async def on_unexpected(request: Request, error: Exception) -> JSONResponse:
-        logger.exception("request %s failed", request_id_of(request), exc_info=error)
-        unexpected = errors.RagserveError("The request failed here; the log has the reason.")
-        return respond(problem_of(unexpected, request_id_of(request)))
-
     app.add_exception_handler(errors.RagserveError, on_ragserve_error)
     app.add_exception_handler(RequestValidationError, on_invalid_body)
     app.add_exception_handler(HTTPException, on_http_exception)
-    app.add_exception_handler(Exception, on_unexpected)
+
+
+def _named(faults: Sequence[Any]) -> errors.InvalidRequest:
+    named = [
+        {"at": ".".join(map(str, fault["loc"]))[:LONGEST_PLACE_CHARS], "problem": fault["msg"]}
+        for fault in faults[:MOST_PROBLEMS]
+    ]
+    detail = "; ".join(f"{fault['at']}: {fault['problem']}" for fault in named)
+    if len(faults) > len(named):
+        detail += f"; and {len(faults) - len(named)} more"
+    return errors.InvalidRequest(detail, errors=named)
 
 
 def request_id_of(request: Request) -> str:

@@ -11,8 +11,24 @@ from deployments.contracts.retrieval import Fusion, SearchMode
 CollectionName = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$"), Field(examples=["handbook"])
 ]
-DocumentId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
-MetadataField = Annotated[dict[str, Any], Field(max_length=64)]
+DocumentId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,128}$"),
+    Field(examples=["doc_2c26b46b68ffc68ff99b453c"]),
+]
+MetadataField = Annotated[
+    dict[str, Any], Field(max_length=64, examples=[{"year": 2026, "tags": ["hr", "leave"]}])
+]
+JobId = Annotated[str, Field(examples=["job_019abc8f2e7d4c1b9a0e6f52"])]
+Timestamp = Annotated[float, Field(description="Unix seconds.", examples=[1764009600.0])]
+Degraded = Annotated[
+    list[str],
+    Field(description="What the answer had to do without.", examples=[["lexical_only"]]),
+]
+RequestId = Annotated[str, Field(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]
+TimingsMs = Annotated[
+    dict[str, float], Field(examples=[{"embed": 6.1, "search": 9.8, "total": 412.5}])
+]
 
 
 class Wire(BaseModel):
@@ -32,7 +48,22 @@ class ProblemDocument(BaseModel):
     instance: str = ""
     request_id: str = ""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Not found",
+                    "status": 404,
+                    "detail": "There is no collection 'handbook'.",
+                    "code": "collection_not_found",
+                    "request_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                    "collection": "handbook",
+                }
+            ]
+        },
+    )
 
 
 # Collections
@@ -40,17 +71,19 @@ class ProblemDocument(BaseModel):
 
 class CollectionCreate(Wire):
     name: CollectionName
-    description: Annotated[str, StringConstraints(max_length=500)] = ""
+    description: Annotated[
+        str, StringConstraints(max_length=500), Field(examples=["Rules for everybody here"])
+    ] = ""
 
 
 class CollectionOut(Wire):
-    name: str
+    name: CollectionName
     description: str
-    embedding_model: str
-    dimension: int
-    documents: int
-    chunks: int
-    created_at: float
+    embedding_model: Annotated[str, Field(examples=["all-MiniLM-L6-v2"])]
+    dimension: Annotated[int, Field(examples=[384])]
+    documents: Annotated[int, Field(examples=[12])]
+    chunks: Annotated[int, Field(examples=[340])]
+    created_at: Timestamp
 
 
 class CollectionList(Wire):
@@ -64,8 +97,14 @@ class TextDocument(Wire):
     """A document sent as JSON."""
 
     id: DocumentId | None = None
-    title: Annotated[str, StringConstraints(min_length=1, max_length=300)]
-    text: Annotated[str, StringConstraints(min_length=1)]
+    title: Annotated[
+        str, StringConstraints(min_length=1, max_length=300), Field(examples=["Leave"])
+    ]
+    text: Annotated[
+        str,
+        StringConstraints(min_length=1),
+        Field(examples=["# Holidays\n\nFull-time employees have 29 days of paid holiday a year."]),
+    ]
     content_type: Literal["text/plain", "text/markdown", "text/html"] = "text/markdown"
     metadata: MetadataField = {}
 
@@ -74,16 +113,30 @@ class TextDocuments(Wire):
     documents: Annotated[list[TextDocument], Field(min_length=1, max_length=1000)]
 
 
+SourceUrl = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=2000),
+    Field(examples=["https://example.org/guide.html", "s3://bucket/docs/*.pdf"]),
+]
+
+
+class SourceDocuments(Wire):
+    """Documents for the server to fetch, from where its operator allows: pages, folders, globs."""
+
+    sources: Annotated[list[SourceUrl], Field(min_length=1, max_length=1000)]
+    metadata: MetadataField = {}
+
+
 class DocumentOut(Wire):
-    id: str
-    title: str
-    source: str
-    content_type: str
-    content_hash: str
-    size_bytes: int
-    chunks: int
-    ingested_at: float
-    metadata: dict[str, Any]
+    id: DocumentId
+    title: Annotated[str, Field(examples=["Leave"])]
+    source: Annotated[str, Field(examples=["handbook/leave.md"])]
+    content_type: Annotated[str, Field(examples=["text/markdown"])]
+    content_hash: Annotated[str, Field(description="SHA-256 of its bytes, hex.")]
+    size_bytes: Annotated[int, Field(examples=[5120])]
+    chunks: Annotated[int, Field(examples=[7])]
+    ingested_at: Timestamp
+    metadata: MetadataField
 
 
 class DocumentList(Wire):
@@ -122,21 +175,21 @@ class ProgressOut(Wire):
 
 
 class TransitionOut(Wire):
-    state: str
-    at: float
+    state: Annotated[str, Field(examples=["PROCESSING"])]
+    at: Timestamp
 
 
 class JobOut(Wire):
-    id: str
-    collection: str
+    id: JobId
+    collection: CollectionName
     state: Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"]
     cancel_requested: bool
     progress: ProgressOut
     error_code: str | None = None
     error_message: str | None = None
-    created_at: float
-    started_at: float | None = None
-    ended_at: float | None = None
+    created_at: Timestamp
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
     transitions: list[TransitionOut]
     files: list[FileOut] | None = None
 
@@ -169,7 +222,11 @@ class Retrieval(Wire):
 
 class SearchIn(Retrieval):
     collection: CollectionName
-    query: Annotated[str, StringConstraints(min_length=1, max_length=8000)]
+    query: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=8000),
+        Field(examples=["days of paid holiday"]),
+    ]
     on_degraded: Literal["serve", "fail"] = "serve"
 
 
@@ -194,9 +251,9 @@ class PassageOut(Wire):
 
 class SearchOut(Wire):
     passages: list[PassageOut]
-    timings_ms: dict[str, float]
-    degraded: list[str]
-    request_id: str
+    timings_ms: TimingsMs
+    degraded: Degraded
+    request_id: RequestId
 
 
 # Query
@@ -204,12 +261,20 @@ class SearchOut(Wire):
 
 class ChatTurn(Wire):
     role: Literal["user", "assistant"]
-    content: Annotated[str, StringConstraints(min_length=1, max_length=32000)]
+    content: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=32000),
+        Field(examples=["How much holiday do I have?"]),
+    ]
 
 
 class QueryIn(Retrieval):
     collection: CollectionName
-    question: Annotated[str, StringConstraints(min_length=1, max_length=8000)]
+    question: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=8000),
+        Field(examples=["How many days of paid holiday are there?"]),
+    ]
     history: Annotated[list[ChatTurn], Field(max_length=50)] = []
     stream: bool = False
     answer: Literal["generate", "extract"] = "generate"
@@ -256,19 +321,21 @@ class UsageOut(Wire):
 
 
 class QueryOut(Wire):
-    answer: str
+    answer: Annotated[
+        str, Field(examples=["Full-time employees have 29 days of paid holiday a year. [1]"])
+    ]
     answered: bool
     citations: list[CitationOut]
     grounding: list[SentenceOut]
     grounding_score: float
     passages: list[PassageOut]
     usage: UsageOut
-    timings_ms: dict[str, float]
-    degraded: list[str]
+    timings_ms: TimingsMs
+    degraded: Degraded
     cached: bool
-    model: str
-    finish_reason: str
-    request_id: str
+    model: Annotated[str, Field(examples=["llama3.2"])]
+    finish_reason: Annotated[str, Field(examples=["stop"])]
+    request_id: RequestId
 
 
 # Callers

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deployments.contracts.embedding import Embedder
+from deployments.contracts.generation import Generator
 from deployments.contracts.jobs import JobStore, Visibility
 from deployments.contracts.limits import RateLimiter
 from deployments.contracts.retrieval import VectorStore
 from deployments.ingestion.blobs import BlobStore
+from deployments.ingestion.source_policy import SourcePolicy
+from deployments.ingestion.sources import Sources
 from deployments.query.pipeline import QueryPipeline
 from serve_app.auth.authenticator import Authenticator
 from serve_app.dependencies import Dependencies
+from serve_app.holdings import Holdings
 from serve_app.settings import RagArgs
 
 
@@ -23,9 +27,13 @@ class Services:
     authenticator: Authenticator
     limiter: RateLimiter
     embedder: Embedder
+    generator: Generator
     store: VectorStore
     visibility: Visibility
+    holdings: Holdings
     jobs: JobStore
     blobs: BlobStore
     pipeline: QueryPipeline
     dependencies: Dependencies
+    sources: Sources = field(default_factory=lambda: Sources(SourcePolicy()))
+    """Nothing can be fetched unless it is allowed."""

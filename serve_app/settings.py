@@ -86,6 +86,24 @@ class UploadArgs(Args):
     max_queued_jobs: Annotated[int, Field(ge=1)] = 1000
 
 
+class SourceArgs(Args):
+    """What callers may have fetched by URL, and how much. By default: nothing.
+
+    `roots` are absolute paths or URLs (`/srv/handbook`, `s3://bucket/docs`) below which the
+    server reads; `web` turns on http and https to the public internet, `private_networks` (CIDR)
+    adds an intranet's addresses, `ports` are those that a web address may name.
+    """
+
+    roots: tuple[str, ...] = ()
+    web: bool = False
+    private_networks: tuple[str, ...] = ()
+    ports: tuple[int, ...] = (80, 443)
+    max_files: Annotated[int, Field(ge=1)] = 1000
+    max_request_bytes: Annotated[int, Field(ge=1)] = 1024 * 1024 * 1024
+    file_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    request_timeout_s: Annotated[float, Field(gt=0)] = 240.0
+
+
 class RagArgs(Args):
     """Arguments of application `rag`: the ingress, its models and its policies."""
 
@@ -96,6 +114,7 @@ class RagArgs(Args):
     query: QueryArgs = QueryArgs()
     limits: LimitArgs = LimitArgs()
     uploads: UploadArgs = UploadArgs()
+    sources: SourceArgs = SourceArgs()
 
 
 class IngestionArgs(Args):
@@ -107,3 +126,4 @@ class IngestionArgs(Args):
     chunk_tokens: Annotated[int, Field(ge=32)] = 200
     chunk_overlap_tokens: Annotated[int, Field(ge=0)] = 30
     embed_batch: Annotated[int, Field(ge=1, le=512)] = 64
+    embed_calls: Annotated[int, Field(ge=1, le=64)] = 4

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -16,10 +18,14 @@ from deployments.contracts.retrieval import Metadata
 from deployments.errors import InvalidRequest
 from deployments.ingestion.blobs import BlobStore
 from deployments.ingestion.readers.content_types import HEAD_BYTES, detect_content_type
+from deployments.retrieval.filters import MAX_EXACT_INTEGER, METADATA_KEY
 from serve_app.schemas import TextDocument
 
 READ_BYTES = 1024 * 1024
 MAX_SOURCE_CHARS = 500
+MAX_METADATA_KEYS = 64
+MAX_METADATA_BYTES = 32 * 1024
+"""Half of what the store takes: the readers add what they find in the file."""
 
 
 def new_job_id() -> str:
@@ -56,6 +62,7 @@ class Staging:
         await self._add(
             _pieces(upload),
             document_id=document_id_of(source),
+            name=PurePosixPath(source).name,
             source=source,
             content_type=detect_content_type(source, head, upload.content_type),
             metadata=metadata,
@@ -66,9 +73,28 @@ class Staging:
         await self._add(
             _once(document.text.encode()),
             document_id=document.id or document_id_of(document.title),
+            name=document.title,
             source=document.title,
             content_type=document.content_type,
             metadata=check_metadata(document.metadata),
+        )
+
+    async def add_source(
+        self, url: str, name: str, pieces: AsyncIterator[bytes], metadata: Metadata
+    ) -> None:
+        """Stage what is at a URL, which is the document's source."""
+        head = bytearray()
+        async for piece in pieces:
+            head += piece
+            if len(head) >= HEAD_BYTES:
+                break
+        await self._add(
+            _rest(bytes(head), pieces),
+            document_id=document_id_of(url),
+            name=name,
+            source=url,
+            content_type=detect_content_type(name, bytes(head)),
+            metadata=metadata,
         )
 
     async def _add(
@@ -76,17 +102,21 @@ class Staging:
         pieces: AsyncIterator[bytes],
         *,
         document_id: str,
+        name: str,
         source: str,
         content_type: str,
         metadata: Metadata,
     ) -> None:
+        if any(file.document_id == document_id for file in self.files):
+            # Two attempts at one document at once could both become visible.
+            raise InvalidRequest(f"The document {source!r} is in the request twice.")
         number = len(self.files)
         blob = await self._blobs.put(self.job_id, number, pieces, self._max_file_bytes)
         self.files.append(
             FileSpec(
                 number=number,
                 document_id=document_id,
-                name=PurePosixPath(source).name or source,
+                name=name,
                 source=source,
                 blob_url=blob.url,
                 content_type=content_type,
@@ -103,14 +133,13 @@ def clean_source(filename: str) -> str:
     Raises:
         InvalidRequest: there is no name in it.
     """
-    parts = [
-        part
-        for part in PurePosixPath(filename.replace("\\", "/")).parts
-        if part not in ("/", ".", "..")
-    ]
-    source = "".join(c for c in "/".join(parts) if c.isprintable())[:MAX_SOURCE_CHARS]
+    printable = "".join(character for character in filename if character.isprintable())
+    parts = [part.strip() for part in printable.replace("\\", "/").split("/")]
+    source = "/".join(part for part in parts if part not in ("", ".", ".."))
     if not source:
         raise InvalidRequest("Every file needs a name.")
+    if len(source) > MAX_SOURCE_CHARS:
+        raise InvalidRequest(f"A file's name has {MAX_SOURCE_CHARS} characters at most.")
     return source
 
 
@@ -120,19 +149,46 @@ def check_metadata(metadata: Mapping[str, Any]) -> Metadata:
     Raises:
         InvalidRequest: naming the key that holds something else.
     """
+    if len(metadata) > MAX_METADATA_KEYS:
+        raise InvalidRequest(f"Metadata has {MAX_METADATA_KEYS} keys at most.")
     for name, value in metadata.items():
         values = value if isinstance(value, list) else [value]
-        if not name.isidentifier() or len(name) > 64:
-            raise InvalidRequest(f"Metadata key {name!r} must be letters, digits and underscores.")
-        if not all(isinstance(item, str | int | float | bool) for item in values):
+        if METADATA_KEY.fullmatch(name) is None:
+            raise InvalidRequest(
+                f"Metadata key {name[:64]!r} must be letters, digits and _ . - and start with a "
+                "letter or _, at most 64 characters."
+            )
+        if not all(_storable(item) for item in values):
             raise InvalidRequest(
                 f"Metadata {name!r} must be a string, number, boolean or a list of these."
             )
+    if len(json.dumps(metadata)) > MAX_METADATA_BYTES:
+        raise InvalidRequest(f"Metadata has {MAX_METADATA_BYTES} bytes at most.")
     return dict(metadata)
+
+
+def _storable(value: object) -> bool:
+    match value:
+        case str():
+            return not any("\ud800" <= character <= "\udfff" for character in value)
+        case bool():
+            return True
+        case int():
+            return abs(value) <= MAX_EXACT_INTEGER
+        case float():
+            return math.isfinite(value)
+        case _:
+            return False
 
 
 async def _pieces(upload: UploadFile) -> AsyncIterator[bytes]:
     while piece := await upload.read(READ_BYTES):
+        yield piece
+
+
+async def _rest(head: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for piece in pieces:
         yield piece
 
 

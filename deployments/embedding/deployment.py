@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -20,6 +21,8 @@ Part = TypeVar("Part")
 
 _MESSAGE_BYTES = 3 * 1024 * 1024
 """Serve's limit for a message between replicas is 4 MB; the rest is for envelopes."""
+MODEL_TRUSTED_S = 30.0
+"""How long a model's description is believed: so long does the release of another go unnoticed."""
 _FLOAT_BYTES = 4
 _HALF_BYTES = 2
 
@@ -36,6 +39,14 @@ class EmbeddingServer:
         """The engine's model."""
         model: EmbeddingModel = await self._engine.model()
         return model
+
+    async def ping(self) -> None:
+        """Embed a word: proof that the engine works, and the server behind it where there is one.
+
+        Raises:
+            EmbeddingUnavailable: it does not.
+        """
+        await self._engine.embed(["ping"], Lane.QUERY)
 
     async def embed(self, texts: Sequence[str], lane: Lane) -> Vectors:
         """The engine's vectors."""
@@ -64,15 +75,28 @@ class RemoteEmbedder:
     remote calls along.
     """
 
-    def __init__(self, handle: DeploymentHandle) -> None:
+    def __init__(
+        self, handle: DeploymentHandle, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._handle = handle
+        self._clock_s = clock_s
         self._model: EmbeddingModel | None = None
+        self._model_expires_s = 0.0
 
     async def model(self) -> EmbeddingModel:
-        if self._model is None:
+        now_s = self._clock_s()
+        if self._model is None or now_s >= self._model_expires_s:
             model: EmbeddingModel = await self._asked(self._handle.model.remote)
-            self._model = model
+            self._model, self._model_expires_s = model, now_s + MODEL_TRUSTED_S
         return self._model
+
+    async def ping(self) -> None:
+        """Return when a replica has shown just now that it can embed.
+
+        Raises:
+            EmbeddingUnavailable, Overloaded: none has.
+        """
+        await self._asked(self._handle.ping.remote)
 
     async def embed(self, texts: Sequence[str], lane: Lane = Lane.QUERY) -> Vectors:
         model = await self.model()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -18,6 +19,9 @@ from deployments.logs import log_with_serve
 from deployments.resilience.remote import translating_remote_errors
 
 log = logging.getLogger(__name__)
+
+MODEL_TRUSTED_S = 30.0
+"""How long a model's description is believed: so long does the release of another go unnoticed."""
 
 
 @serve.deployment
@@ -50,6 +54,15 @@ class GenerationServer:
         model: GenerationModel = await self._engine.model()
         return model
 
+    async def ping(self) -> None:
+        """Ask the engine, and the server behind it where there is one, whether it answers now.
+
+        Raises:
+            GenerationUnavailable: it does not.
+        """
+        named = (getattr(self._engine, name, None) for name in ("ping", "check_health", "model"))
+        await next(ask for ask in named if ask is not None)()
+
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text."""
         counts: list[int] = await self._engine.count_tokens(texts)
@@ -78,16 +91,31 @@ class GenerationServer:
 class RemoteGenerator:
     """The generator port over a handle to a `GenerationServer`."""
 
-    def __init__(self, handle: DeploymentHandle) -> None:
+    def __init__(
+        self, handle: DeploymentHandle, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._handle = handle
         self._streaming = handle.options(stream=True)
+        self._clock_s = clock_s
         self._model: GenerationModel | None = None
+        self._model_expires_s = 0.0
 
     async def model(self) -> GenerationModel:
-        if self._model is None:
+        now_s = self._clock_s()
+        if self._model is None or now_s >= self._model_expires_s:
             with _translating():
-                self._model = await self._handle.model.remote()
+                model: GenerationModel = await self._handle.model.remote()
+            self._model, self._model_expires_s = model, now_s + MODEL_TRUSTED_S
         return self._model
+
+    async def ping(self) -> None:
+        """Return when a replica has shown just now that its engine answers.
+
+        Raises:
+            GenerationUnavailable, Overloaded: none has.
+        """
+        with _translating():
+            await self._handle.ping.remote()
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         with _translating():

@@ -77,6 +77,15 @@ class OllamaGenerator:
                 self._model = await self._described()
         return self._model
 
+    async def ping(self) -> None:
+        """Ask the server whether it holds the model now.
+
+        Raises:
+            ModelNotFound: it does not.
+            GenerationUnavailable: it does not answer.
+        """
+        await self._described()
+
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._counter.at_most(texts)
 

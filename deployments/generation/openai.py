@@ -67,15 +67,24 @@ class OpenAIGenerator:
             ModelNotFound: the server does not hold it.
         """
         if not self._verified:
-            with self._calls.translated():
-                names = [model.id async for model in self._client.models.list()]
-            if self._model.name not in names:
-                raise ModelNotFound(
-                    f"the model server at {self._server} does not hold the model "
-                    f"{self._model.name!r}; it holds {', '.join(sorted(names)[:10]) or 'none'}"
-                )
+            await self.ping()
             self._verified = True
         return self._model
+
+    async def ping(self) -> None:
+        """Ask the server whether it holds the model now.
+
+        Raises:
+            ModelNotFound: it does not.
+            GenerationUnavailable: it does not answer.
+        """
+        with self._calls.translated():
+            names = [model.id async for model in self._client.models.list()]
+        if self._model.name not in names:
+            raise ModelNotFound(
+                f"the model server at {self._server} does not hold the model "
+                f"{self._model.name!r}; it holds {', '.join(sorted(names)[:10]) or 'none'}"
+            )
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._counter.at_most(texts)

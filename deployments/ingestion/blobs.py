@@ -28,6 +28,7 @@ from deployments.errors import (
     BlobsUnavailable,
     ConfigurationError,
     InvalidRequest,
+    StagedFileLost,
     TooLarge,
 )
 from deployments.ingestion.readers.document import MIB
@@ -100,12 +101,13 @@ class BlobStore:
         """A local path to read the blob from, good inside the `with`. Blocks; for worker threads.
 
         Raises:
-            BlobsUnavailable: the blob is gone, not of this store, or the store is out.
+            StagedFileLost: the blob is gone.
+            BlobsUnavailable: it is not of this store, or the store is out.
         """
         path = self._owned(url)
         if self._local:
             if not Path(path).is_file():
-                raise BlobsUnavailable("The staged file is gone.", url=url)
+                raise StagedFileLost("The staged file is gone; send it again.")
             yield Path(path)
             return
         with tempfile.TemporaryDirectory(prefix="ragserve-blob-") as folder:
@@ -113,7 +115,7 @@ class BlobStore:
             try:
                 self._files.get_file(path, str(local))
             except FileNotFoundError as error:
-                raise BlobsUnavailable("The staged file is gone.", url=url) from error
+                raise StagedFileLost("The staged file is gone; send it again.") from error
             except Exception as error:  # each store has its own errors
                 raise BlobsUnavailable("The blob store cannot be read.") from error
             yield local

@@ -6,10 +6,13 @@ import asyncio
 
 from ray import serve
 
+from deployments.contracts.embedding import EmbeddingModel
+from deployments.embedding.deployment import RemoteEmbedder
 from deployments.environment import Environment
 from deployments.ingestion.blobs import BlobStore
-from deployments.ingestion.settings import IngestionSettings
-from deployments.ingestion.supervisor import Supervisor, SupervisorSettings
+from deployments.ingestion.settings import IngestionSettings, SupervisorSettings
+from deployments.ingestion.supervisor import Supervisor
+from deployments.ingestion.sweep import Sweep
 from deployments.ingestion.tasks import ray_runner
 from deployments.logs import log_with_serve
 from deployments.retrieval.milvus import MilvusStore
@@ -28,16 +31,35 @@ class IngestionSupervisor:
     async def __init__(self, settings: IngestionSettings) -> None:  # type: ignore[misc]
         log_with_serve()
         environment = Environment.read()
-        state = connect(environment.redis_url.get_secret_value())
+        embedding = serve.get_deployment_handle(
+            settings.embedding_deployment, app_name=settings.embedding_app
+        )
+
+        async def model() -> EmbeddingModel:
+            # Asked anew each time: the embedding deployment may have got another model.
+            return await RemoteEmbedder(embedding).model()
+
+        self._state = connect(environment.redis_url.get_secret_value())
+        self._store = MilvusStore(
+            environment.milvus_uri, environment.milvus_token.get_secret_value()
+        )
+        jobs = RedisJobStore(self._state)
+        blobs = BlobStore(environment.blob_url)
         supervisor = Supervisor(
             serve.get_replica_context().replica_id.unique_id,
-            jobs=RedisJobStore(state),
-            queue=RedisJobQueue(state),
-            lock=RedisCollectionLock(state),
-            visibility=RedisVisibility(state),
-            store=MilvusStore(environment.milvus_uri, environment.milvus_token.get_secret_value()),
-            blobs=BlobStore(environment.blob_url),
+            jobs=jobs,
+            queue=RedisJobQueue(self._state),
+            lock=RedisCollectionLock(self._state),
+            store=self._store,
+            blobs=blobs,
+            model=model,
             run_file=ray_runner(settings),
+            sweep=Sweep(
+                jobs=jobs,
+                visibility=RedisVisibility(self._state),
+                store=self._store,
+                blobs=blobs,
+            ),
             settings=SupervisorSettings(files_in_flight=settings.files_in_flight),
         )
         self._running = asyncio.create_task(supervisor.run())
@@ -49,5 +71,8 @@ class IngestionSupervisor:
             raise RuntimeError("The supervisor has stopped.")
 
     async def __del__(self) -> None:
-        """Let go of what is under way: another supervisor takes it up."""
+        """Hand over what is under way: another supervisor goes on within seconds."""
         self._running.cancel()
+        await asyncio.wait({self._running})
+        await self._store.close()
+        await self._state.aclose()

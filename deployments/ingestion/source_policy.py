@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from deployments.errors import ConfigurationError, Forbidden
+from deployments.errors import ConfigurationError, SourceForbidden
 from deployments.ingestion.readers.document import MIB
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
@@ -46,32 +46,32 @@ class SourcePolicy:
                 raise ConfigurationError(f"Not a network: {network!r}.") from error
 
     def check_store_url(self, url: str) -> None:
-        """Raises Forbidden where a bucket's URL is not below one of the roots."""
+        """Raises SourceForbidden where a bucket's URL is not below one of the roots."""
         wanted = _normal(url)
         for root in self.roots:
             if "://" in root and scheme_of(root) != "file":
                 allowed = _normal(root).rstrip("/")
                 if wanted == allowed or wanted.startswith(f"{allowed}/"):
                     return
-        raise Forbidden("The source is not below a root that this server may read.")
+        raise SourceForbidden("The source is not below a root that this server may read.")
 
     def check_path(self, path: Path) -> None:
-        """Raises Forbidden where the path, links resolved, is not below one of the roots."""
+        """Raises SourceForbidden where the path, links resolved, is not below one of the roots."""
         resolved = path.resolve()
         for root in self.roots:
             if "://" not in root or scheme_of(root) == "file":
                 folder = Path(unquote(urlsplit(root).path) if "://" in root else root).resolve()
                 if resolved.is_relative_to(folder):
                     return
-        raise Forbidden("The source is not below a root that this server may read.")
+        raise SourceForbidden("The source is not below a root that this server may read.")
 
     def check_address(self, address: str) -> None:
-        """Raises Forbidden for an address that is neither public nor of a network allowed."""
+        """Raises SourceForbidden for an address that is neither public nor of a network allowed."""
         for candidate in _meanings(ip_address(address.partition("%")[0])):
             if any(candidate in ip_network(network) for network in self.private_networks):
                 continue
             if not candidate.is_global or candidate.is_multicast or candidate.is_reserved:
-                raise Forbidden("The address is not on the public internet.")
+                raise SourceForbidden("The address is not on the public internet.")
 
 
 def scheme_of(url: str) -> str:
@@ -83,7 +83,7 @@ def scheme_of(url: str) -> str:
 def _normal(url: str) -> str:
     scheme, _, path = url.partition("://")
     if "::" in url or ".." in path.split("/"):
-        raise Forbidden("The source's URL must name one place, without `..` or `::`.")
+        raise SourceForbidden("The source's URL must name one place, without `..` or `::`.")
     return f"{scheme.lower()}://{posixpath.normpath(path).lstrip('/')}"
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -24,10 +24,10 @@ import httpx
 
 from deployments.errors import (
     ConfigurationError,
-    Forbidden,
     InvalidRequest,
-    NotFound,
     RagserveError,
+    SourceForbidden,
+    SourceNotFound,
     SourceUnavailable,
     TooLarge,
 )
@@ -70,8 +70,8 @@ class Sources:
         """The files behind folders, globs, buckets and web addresses, in a stable order.
 
         Raises:
-            Forbidden: a URL that the policy does not allow.
-            NotFound: nothing is there.
+            SourceForbidden: a URL that the policy does not allow.
+            SourceNotFound: nothing is there.
             InvalidRequest: not a URL, or more files than one request may bring.
             SourceUnavailable: the store cannot be reached.
         """
@@ -86,11 +86,11 @@ class Sources:
                     )
         return list(files.values())
 
-    async def stream(self, file: SourceFile) -> AsyncIterator[bytes]:
+    async def stream(self, file: SourceFile) -> AsyncGenerator[bytes, None]:
         """The file's bytes. The policy is asked again: the URL may have been kept for long.
 
         Raises:
-            Forbidden, NotFound, SourceUnavailable: as `expand`.
+            SourceForbidden, SourceNotFound, SourceUnavailable: as `expand`.
             TooLarge: more than `max_file_bytes`.
         """
         _check_single(file.url)
@@ -162,7 +162,9 @@ class Sources:
                 finally:
                     await response.aclose()
                 if scheme_of(url) == "https" and scheme_of(following) != "https":
-                    raise Forbidden("The web server redirects from https to a plain connection.")
+                    raise SourceForbidden(
+                        "The web server redirects from https to a plain connection."
+                    )
                 url = following
         raise SourceUnavailable("The web server redirects too often.", url=url)
 
@@ -195,29 +197,29 @@ class Sources:
 def _check_single(url: str) -> None:
     """Chains (`zip://x::file://y`) would take one scheme's files under another's name."""
     if "\x00" in url or ("::" in url and scheme_of(url) not in WEB_SCHEMES):
-        raise Forbidden("The source's URL must name one place, without `..` or `::`.")
+        raise SourceForbidden("The source's URL must name one place, without `..` or `::`.")
 
 
 def _check_web_url(url: str, policy: SourcePolicy) -> None:
     if not policy.web:
-        raise Forbidden("This server does not fetch from the web.")
+        raise SourceForbidden("This server does not fetch from the web.")
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:
         raise InvalidRequest("Not a web address.") from error
     if parts.scheme not in WEB_SCHEMES or not parts.hostname:
-        raise Forbidden("Only http and https addresses can be fetched.")
+        raise SourceForbidden("Only http and https addresses can be fetched.")
     if parts.username is not None or parts.password is not None:
-        raise Forbidden("A web address must not carry a user name or password.")
+        raise SourceForbidden("A web address must not carry a user name or password.")
     if port not in policy.ports:
-        raise Forbidden(f"Port {port} is not one that this server fetches from.")
+        raise SourceForbidden(f"Port {port} is not one that this server fetches from.")
 
 
 def _check_response(response: httpx.Response, url: str, policy: SourcePolicy) -> None:
     status = response.status_code
     if status in (404, 410):
-        raise NotFound("The web server does not have the file.", url=url)
+        raise SourceNotFound("The web server does not have the file.", url=url)
     if status != 200:
         raise SourceUnavailable(f"The web server answered {status}.", url=url)
     if response.headers.get("content-encoding", "identity") != "identity":
@@ -234,12 +236,12 @@ def _local_path(url: str) -> str:
     else:
         host, _, rest = url.partition("://")[2].partition("/")
         if host not in ("", "localhost"):
-            raise Forbidden("A file URL must not name a host.")
+            raise SourceForbidden("A file URL must not name a host.")
         path = f"/{unquote(rest)}"
     if not path.startswith("/"):
         raise InvalidRequest("A path must be absolute.")
     if ".." in path.split("/"):
-        raise Forbidden("The source's URL must name one place, without `..` or `::`.")
+        raise SourceForbidden("The source's URL must name one place, without `..` or `::`.")
     return path
 
 
@@ -248,7 +250,7 @@ def _local_files(pattern: str, policy: SourcePolicy) -> Iterator[SourceFile]:
     fixed = _fixed_part(pattern)
     policy.check_path(Path(fixed))
     if fixed == pattern and not Path(pattern).exists():
-        raise NotFound("There is no such file or folder.", url=pattern)
+        raise SourceNotFound("There is no such file or folder.", url=pattern)
     matches = [pattern] if fixed == pattern else _matches(pattern, fixed)
     for match in matches:
         yield from _walk(Path(match), policy, named=match == pattern)
@@ -269,7 +271,7 @@ def _walk(path: Path, policy: SourcePolicy, *, named: bool) -> Iterator[SourceFi
     if path.is_file():
         try:
             policy.check_path(path)
-        except Forbidden:
+        except SourceForbidden:
             if named:
                 raise
             return  # a link that leads out, met on the way: as if it were not there
@@ -303,7 +305,7 @@ def _open_local(path: Path, policy: SourcePolicy) -> BinaryIO:
 
 def _check_regular(opened: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(opened.st_mode) or not os.path.samestat(opened, path.stat()):
-        raise Forbidden("The source is not a regular file.")
+        raise SourceForbidden("The source is not a regular file.")
 
 
 def _bucket_files(url: str, policy: SourcePolicy) -> list[SourceFile]:
@@ -319,7 +321,7 @@ def _bucket_files(url: str, policy: SourcePolicy) -> list[SourceFile]:
         if info["type"] == "file"
     ]
     if not files:
-        raise NotFound("There is nothing at this address.", url=url)
+        raise SourceNotFound("There is nothing at this address.", url=url)
     for file in files:
         policy.check_store_url(file.url)
     return files
@@ -341,6 +343,6 @@ async def _in_thread(work: Callable[[], T]) -> T:
     except RagserveError:
         raise
     except FileNotFoundError as error:
-        raise NotFound("There is nothing at this address.") from error
+        raise SourceNotFound("There is nothing at this address.") from error
     except Exception as error:  # each store has its own errors
         raise SourceUnavailable("The source cannot be read.") from error

@@ -2,7 +2,8 @@
 
 A supervisor owns nothing that matters: the job's record, its lease and its progress are in
 Redis, the chunks in the vector store. One that dies is replaced by another that claims the same
-entry once its heartbeat has been silent for long enough.
+entry once its heartbeat has been silent for long enough; one that is asked to end, or that lost
+its lease, hands the job over at once.
 """
 
 from __future__ import annotations
@@ -12,23 +13,20 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 
+from deployments.contracts.embedding import EmbeddingModel
 from deployments.contracts.jobs import (
     Claim,
     CollectionLock,
-    FileSpec,
-    FileState,
     Job,
     JobQueue,
     JobState,
     JobStore,
     Lease,
-    Visibility,
 )
 from deployments.contracts.retrieval import VectorStore
 from deployments.errors import (
-    CollectionNotFound,
     DependencyError,
     IllegalTransition,
     JobCancelled,
@@ -36,41 +34,20 @@ from deployments.errors import (
     LeaseLost,
     RagserveError,
     StateUnavailable,
-    WorkerDied,
 )
 from deployments.ingestion.blobs import BlobStore
-from deployments.ingestion.file_ingestion import FileWork
-from deployments.resilience.retries import OUTAGE, Retry
+from deployments.ingestion.file_runs import FileRuns, RunFile
+from deployments.ingestion.model_match import require_model
+from deployments.ingestion.settings import SupervisorSettings
+from deployments.ingestion.sweep import Sweep
 
 logger = logging.getLogger(__name__)
 
-FILES_PAGE = 1000
+POISON = "poison"
+"""The error code of a job that was given up on."""
 
-RunFile = Callable[[FileWork], Awaitable[None]]
-"""Runs one attempt at a file somewhere else; cancelling the call ends the attempt.
-
-Raises WorkerDied where the process running it died, and otherwise what the attempt raised.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class SupervisorSettings:
-    """How much is under way at once, and how often things are looked at."""
-
-    jobs_in_flight: int = 4
-    files_in_flight: int = 2
-    max_deliveries: int = 5
-    """A job given out so often without an end is poison: it ends FAILED and is set aside."""
-    max_deaths: int = 3
-    """Of workers on one file: then the file is to blame."""
-    claim_wait_s: float = 1.0
-    heartbeat_s: float = 5.0
-    cancel_poll_s: float = 0.5
-    lease_renewal_s: float = 60.0
-    busy_pause_s: float = 0.5
-    outage_pause_s: float = 1.0
-    sweep_s: float = 5.0
-    outage: Retry = OUTAGE
+ServedModel = Callable[[], Awaitable[EmbeddingModel]]
+"""The model that embeds just now. Raises EmbeddingUnavailable."""
 
 
 class Supervisor:
@@ -83,80 +60,129 @@ class Supervisor:
         jobs: JobStore,
         queue: JobQueue,
         lock: CollectionLock,
-        visibility: Visibility,
         store: VectorStore,
         blobs: BlobStore,
+        model: ServedModel,
         run_file: RunFile,
+        sweep: Sweep,
         settings: SupervisorSettings | None = None,
     ) -> None:
         self._name = name
         self._jobs = jobs
         self._queue = queue
         self._lock = lock
-        self._visibility = visibility
         self._store = store
         self._blobs = blobs
-        self._run_file = run_file
+        self._model = model
+        self._sweep = sweep
         self._settings = settings or SupervisorSettings()
-        self._job_slots = asyncio.Semaphore(self._settings.jobs_in_flight)
-        self._file_slots = asyncio.Semaphore(self._settings.files_in_flight)
+        self._files = FileRuns(jobs, run_file, self._settings)
+        self._held: set[str] = set()
+        self._slots = asyncio.Semaphore(self._settings.jobs_in_flight)
 
     async def run(self) -> None:
-        """Work until cancelled; what was under way then is taken up by another supervisor."""
+        """Work until cancelled; then stop what is under way and hand it over."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._sweep_forever())
+            group.create_task(self._sweep.run())
             while True:
-                await self._job_slots.acquire()
+                await self._slots.acquire()
                 claim = await self._next_claim()
-                group.create_task(self._work(claim))
+                self._held.add(claim.entry_id)
+                task = group.create_task(self._work(claim))
+                task.add_done_callback(partial(self._let_go, claim))
+
+    def _let_go(self, claim: Claim, _: asyncio.Task[None]) -> None:
+        self._held.discard(claim.entry_id)
+        self._slots.release()
 
     async def _next_claim(self) -> Claim:
         while True:
+            asking = asyncio.ensure_future(
+                self._queue.claim(self._name, self._settings.claim_wait_s)
+            )
             try:
-                claim = await self._queue.claim(self._name, self._settings.claim_wait_s)
+                claim = await asyncio.shield(asking)
             except StateUnavailable:
                 await asyncio.sleep(self._settings.outage_pause_s)
                 continue
-            if claim is not None:
+            except asyncio.CancelledError:
+                # The entry may be ours by now: nobody else would get it for a while.
+                with suppress(StateUnavailable):
+                    if (claim := await asking) is not None:
+                        await self._hand_over(claim)
+                raise
+            # After an outage the queue may take an entry that we work on for abandoned.
+            if claim is not None and claim.entry_id not in self._held:
                 return claim
 
     async def _work(self, claim: Claim) -> None:
         try:
-            await self._work_on(claim)
+            lease = await self._lock.acquire(claim.collection, _undertaking(claim))
+            if lease is None:
+                await asyncio.sleep(self._settings.busy_pause_s)
+                await self._queue.postpone(claim)
+            else:
+                await self._work_on(claim, lease)
+        except asyncio.CancelledError:
+            with suppress(StateUnavailable):
+                await self._hand_over(claim)
+            raise
         except (StateUnavailable, LeaseLost) as error:
-            # The entry stays in the queue: whoever can reach Redis next takes it up again.
             logger.warning("job %s: let go (%s)", claim.job_id, error.code)
+            with suppress(StateUnavailable):  # then its entry is found without a heartbeat
+                await self._settings.outage.call(lambda: self._hand_over(claim))
         except Exception:
             logger.exception("job %s: an attempt failed; it will be delivered again", claim.job_id)
-        finally:
-            self._job_slots.release()
 
-    async def _work_on(self, claim: Claim) -> None:
-        # The job owns the lease, not this process: whoever holds the claim may take it over at
-        # once, and the fence stops the one it was taken from.
-        lease = await self._lock.acquire(claim.collection, claim.job_id)
-        if lease is None:
-            await asyncio.sleep(self._settings.busy_pause_s)
-            await self._queue.postpone(claim)
+    async def _hand_over(self, claim: Claim) -> None:
+        """Let whoever asks next have the job, where it is still ours to give."""
+        if not await self._queue.heartbeat(claim, self._name):
             return
+        # Taken again to be given back: the answer that told us of it may have been lost.
+        lease = await self._lock.acquire(claim.collection, _undertaking(claim))
+        if lease is not None:
+            await self._lock.release(lease)
+        await self._queue.postpone(claim)
+
+    async def _work_on(self, claim: Claim, lease: Lease) -> None:
         try:
             job = await self._jobs.start(claim.job_id, lease)
         except (IllegalTransition, JobNotFound):
             # It ended while it waited, or its record has expired: nothing is left to do.
             await self._close(claim, lease)
             return
-        if claim.deliveries > self._settings.max_deliveries:
-            await self._give_up(claim, lease)
-            return
-        await self._see_through(claim, job, lease)
+        if claim.deliveries > self._settings.max_deliveries + job.files_done + job.files_failed:
+            reason = f"It was started {claim.deliveries - 1} times and never came to an end."
+            failure: RagserveError | None = RagserveError(reason)
+            code = POISON
+        else:
+            failure = await self._see_through(claim, job, lease)
+            code = failure.code if failure else ""
+        ended = await self._jobs.finish(
+            claim.job_id, lease, error_code=code, error_message=failure.message if failure else ""
+        )
+        if ended.state is JobState.COMPLETED and not ended.files_failed:
+            # Otherwise the uploads stay for a resume, as long as the job's record does.
+            with suppress(DependencyError):  # the sweep comes by later
+                await self._blobs.delete_job(claim.job_id)
+        await self._close(claim, lease)
 
-    async def _give_up(self, claim: Claim, lease: Lease) -> None:
-        reason = f"It was started {claim.deliveries - 1} times and never came to an end."
-        await self._jobs.finish(claim.job_id, lease, error_code="poison", error_message=reason)
-        await self._queue.bury(claim, reason)
+    async def _close(self, claim: Claim, lease: Lease) -> None:
+        """Settle the entry of a job that has ended: last, so that a lease is never left behind."""
         await self._lock.release(lease)
+        with suppress(JobNotFound):
+            job = await self._jobs.get(claim.job_id)
+            if job.error_code == POISON:
+                await self._queue.bury(claim, job.error_message)
+        await self._queue.acknowledge(claim)
 
-    async def _see_through(self, claim: Claim, job: Job, lease: Lease) -> None:
+    async def _see_through(self, claim: Claim, job: Job, lease: Lease) -> RagserveError | None:
+        """Work on the job until it is done or must stop. Answers what it failed of, if it did.
+
+        Raises:
+            LeaseLost: another supervisor has it.
+            StateUnavailable: Redis has been out for too long.
+        """
         work = asyncio.ensure_future(self._ingest(job, lease))
         watch = asyncio.ensure_future(self._watch(claim, lease))
         try:
@@ -164,30 +190,28 @@ class Supervisor:
         finally:
             work.cancel()
             watch.cancel()
-            results = await asyncio.gather(work, watch, return_exceptions=True)
-        errors = [
-            r for r in results if isinstance(r, Exception) and not isinstance(r, JobCancelled)
-        ]
-        match errors:
-            case []:
-                ended = await self._jobs.finish(claim.job_id, lease)
-            case [RagserveError() as error, *_] if not isinstance(error, LeaseLost):
-                ended = await self._jobs.finish(
-                    claim.job_id, lease, error_code=error.code, error_message=error.message
-                )
-            case [error, *_]:
-                raise error
-        if ended.state is JobState.COMPLETED and not ended.files_failed:
-            # Otherwise the uploads stay for a resume, as long as the job's record does.
-            await self._blobs.delete_job(claim.job_id)
-        await self._close(claim, lease)
+            ends = await asyncio.gather(work, watch, return_exceptions=True)
+        for end in ends:
+            match end:
+                case JobCancelled():
+                    return None
+                case LeaseLost() | StateUnavailable():
+                    raise end
+                case RagserveError():
+                    return end
+                case Exception():
+                    raise end
+        return None
 
-    async def _close(self, claim: Claim, lease: Lease) -> None:
-        await self._queue.acknowledge(claim)
-        await self._lock.release(lease)
+    async def _ingest(self, job: Job, lease: Lease) -> None:
+        await self._settings.outage.call(lambda: self._require_model(job.collection))
+        await self._files.run(job, lease)
+
+    async def _require_model(self, collection: str) -> None:
+        require_model(await self._store.get_collection(collection), await self._model())
 
     async def _watch(self, claim: Claim, lease: Lease) -> None:
-        """Keep claim and lease alive. Ends when the job is to stop.
+        """Keep claim and lease alive, until the job must stop.
 
         Raises:
             LeaseLost: another supervisor has the claim or the lease.
@@ -211,49 +235,11 @@ class Supervisor:
                 logger.warning("job %s: Redis is out; waiting for it", claim.job_id)
             await asyncio.sleep(settings.cancel_poll_s)
 
-    async def _ingest(self, job: Job, lease: Lease) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for spec in await self._unfinished(job):
-                    await self._file_slots.acquire()
-                    work = FileWork(job.id, job.collection, spec, lease)
-                    group.create_task(self._ingest_file(work))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
 
-    async def _unfinished(self, job: Job) -> list[FileSpec]:
-        specs: list[FileSpec] = []
-        for offset in range(0, job.files_total, FILES_PAGE):
-            page = await self._jobs.files(job.id, offset=offset, limit=FILES_PAGE)
-            specs += [f.spec for f in page if f.state in (FileState.PENDING, FileState.PROCESSING)]
-        return specs
+def _undertaking(claim: Claim) -> str:
+    """The owner of a lease: whoever takes the entry over has the lease at once.
 
-    async def _ingest_file(self, work: FileWork) -> None:
-        """One file to its end, through outages and the deaths of the processes that run it."""
-        try:
-            for _ in range(self._settings.max_deaths):
-                try:
-                    await self._settings.outage.call(lambda: self._run_file(work))
-                    return
-                except WorkerDied:
-                    logger.warning(
-                        "job %s: file %d killed its worker", work.job_id, work.spec.number
-                    )
-            message = f"The process reading it died {self._settings.max_deaths} times."
-            await self._jobs.fail_file(
-                work.job_id, work.spec.number, work.lease, WorkerDied.code, message
-            )
-        finally:
-            self._file_slots.release()
-
-    async def _sweep_forever(self) -> None:
-        """Delete from the store the versions that no search can still be reading."""
-        while True:
-            await asyncio.sleep(self._settings.sweep_s)
-            try:
-                for collection, version in await self._visibility.due(time.time()):
-                    with suppress(CollectionNotFound):
-                        await self._store.delete_version(collection, version)
-                    await self._visibility.swept(collection, version)
-            except DependencyError as error:
-                logger.warning("sweep: %s; trying again", error.message)
+    It is not the job: after `cancel` and `resume` two entries may name one job, and their
+    supervisors would take the lease from each other.
+    """
+    return f"{claim.job_id}/{claim.entry_id}"

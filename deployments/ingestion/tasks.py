@@ -7,16 +7,12 @@ costs seconds.
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import lru_cache
 
 import ray
 from ray import serve
-from ray.exceptions import (
-    NodeDiedError,
-    OutOfMemoryError,
-    RayTaskError,
-    WorkerCrashedError,
-)
+from ray.exceptions import RayError, RayTaskError
 
 from deployments.embedding.deployment import RemoteEmbedder
 from deployments.embedding.minilm import weights_dir
@@ -26,14 +22,16 @@ from deployments.errors import RagserveError, WorkerDied
 from deployments.ingestion.blobs import BlobStore
 from deployments.ingestion.chunking import Chunker, ChunkLimits
 from deployments.ingestion.file_ingestion import FileIngestion, FileWork
+from deployments.ingestion.file_runs import RunFile
 from deployments.ingestion.sandbox import ReaderSandbox
 from deployments.ingestion.settings import IngestionSettings
-from deployments.ingestion.supervisor import RunFile
 from deployments.ingestion.tokens import load_token_counter
 from deployments.retrieval.milvus import MilvusStore
 from deployments.state.connection import connect
 from deployments.state.jobs import RedisJobStore
 from deployments.state.visibility import RedisVisibility
+
+logger = logging.getLogger(__name__)
 
 
 def ingest_file(settings: IngestionSettings, work: FileWork) -> None:
@@ -65,6 +63,7 @@ def _worker(settings: IngestionSettings) -> tuple[asyncio.Runner, FileIngestion]
             ),
         ),
         batch=settings.embed_batch,
+        embed_calls=settings.embed_calls,
     )
 
 
@@ -83,8 +82,10 @@ def ray_runner(settings: IngestionSettings) -> RunFile:
         except RayTaskError as error:
             if isinstance(error.cause, RagserveError):
                 raise error.cause from None
-            raise
-        except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
-            raise WorkerDied(f"The worker process died ({type(error).__name__}).") from error
+            logger.exception("job %s: file %d", work.job_id, work.spec.number)
+            failure = type(error.cause).__name__
+            raise WorkerDied(f"The worker failed unexpectedly ({failure}).") from error
+        except RayError as error:  # the process, its node or its result was lost
+            raise WorkerDied(f"The worker died ({type(error).__name__}).") from error
 
     return run

@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-from tenacity.stop import stop_after_delay
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from deployments.errors import ConfigurationError, DependencyError, ModelNotFound, Overloaded
@@ -22,7 +21,11 @@ Sleep = Callable[[float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Waits between `min_wait_s` and `max_wait_s`, exponential with jitter."""
+    """Waits between `min_wait_s` and `max_wait_s`, exponential with jitter.
+
+    Gives up after `attempts`, or once it has waited for `patience_s` in all. What the attempts
+    themselves took does not count: hours of good work must not use up the patience.
+    """
 
     attempts: int | None = 3
     patience_s: float | None = None
@@ -45,15 +48,10 @@ class Retry:
             if on_wait and state.outcome and (error := state.outcome.exception()):
                 on_wait(error)
 
-        stops: list[Any] = []
-        if self.attempts is not None:
-            stops.append(stop_after_attempt(self.attempts))
-        if self.patience_s is not None:
-            stops.append(stop_after_delay(self.patience_s))
         retrying = AsyncRetrying(
             retry=retry_if_exception(is_transient),
             wait=wait_random_exponential(min=self.min_wait_s, max=self.max_wait_s),
-            stop=stops[0] if len(stops) == 1 else stops[0] | stops[1],
+            stop=self._used_up,
             before_sleep=tell,
             sleep=sleep,
             reraise=True,
@@ -64,6 +62,11 @@ class Retry:
             return await action()
 
         return await retrying(attempt)
+
+    def _used_up(self, state: RetryCallState) -> bool:
+        attempts_over = self.attempts is not None and state.attempt_number >= self.attempts
+        patience_over = self.patience_s is not None and state.idle_for >= self.patience_s
+        return attempts_over or patience_over
 
 
 CALL = Retry()

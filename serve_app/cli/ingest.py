@@ -18,7 +18,7 @@ from serve_app.cli.job_progress import follow, job_bar, upload_bar
 from serve_app.cli.output import messages, print_json, safe, size
 from serve_app.cli.selection import batches, select
 from serve_app.client import ApiError, Ragserve, RetryPolicy, Upload, UploadProgress
-from serve_app.schemas import FileOut, JobOut
+from serve_app.schemas import FileOut, JobOut, SourceDocuments
 
 # A long ingestion fills the server's queue and is told to wait: it has the patience.
 PATIENT = RetryPolicy(attempts=20, longest_retry_after_s=120.0)
@@ -32,7 +32,10 @@ def register(app: typer.Typer) -> None:
 def ingest(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Files, folders or globs like 'docs/**/*.md'."),
+        typer.Argument(
+            metavar="PATH...",
+            help="Files, folders, globs like 'docs/**/*.md', or URLs for the server to fetch.",
+        ),
     ],
     *,
     collection: Annotated[
@@ -57,12 +60,15 @@ def ingest(
     profile: ProfileOption = None,
 ) -> None:
     """Ingest documents. A file sent again replaces itself; one unchanged costs nothing."""
-    uploads = select(paths, include or (), exclude or ())
+    urls = [path for path in paths if "://" in path]
+    local = [path for path in paths if path not in urls]
+    uploads = select(local, include or (), exclude or ()) if local else []
     with connect(url, api_key, profile, retry=PATIENT) as client:
         collections.ensure(client, collection)
         run = Ingestion(client, collection, messages())
         try:
             run.send(uploads)
+            run.name(urls)
             jobs = run.follow() if wait else run.jobs
         except KeyboardInterrupt:
             run.interrupted()
@@ -72,7 +78,8 @@ def ingest(
     elif wait:
         _report(collection, jobs, messages())
     else:
-        messages().print(f"Queued {len(uploads)} files: {', '.join(job.id for job in jobs)}")
+        files = sum(job.progress.files_total for job in jobs)
+        messages().print(f"Queued {files} files: {', '.join(job.id for job in jobs)}")
     if any(_failed(job) for job in jobs):
         raise typer.Exit(FAILED)
 
@@ -86,8 +93,16 @@ class Ingestion:
     notes: Console
     jobs: list[JobOut] = field(default_factory=list)
 
+    def name(self, urls: Sequence[str]) -> None:
+        """Have the server fetch what is at the URLs, as one job."""
+        if urls:
+            sources = SourceDocuments(sources=list(urls))
+            self.jobs.append(self.client.add_sources(self.collection, sources))
+
     def send(self, uploads: Sequence[Upload]) -> None:
         """Send the files in batches, a job each."""
+        if not uploads:
+            return
         sent_bytes = 0
         groups = list(batches(uploads))
         with upload_bar(self.notes) as bar:

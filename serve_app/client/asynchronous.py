@@ -40,6 +40,7 @@ from serve_app.schemas import (
     QueryOut,
     SearchIn,
     SearchOut,
+    SourceDocuments,
     TextDocuments,
 )
 
@@ -134,6 +135,12 @@ class AsyncRagserve:
     ) -> JobOut:
         """Send texts as one job."""
         return await self._send(calls.add_texts(collection, documents, idempotency_key))
+
+    async def add_sources(
+        self, collection: str, sources: SourceDocuments, *, idempotency_key: str | None = None
+    ) -> JobOut:
+        """Have the server fetch documents by URL, as one job."""
+        return await self._send(calls.add_sources(collection, sources, idempotency_key))
 
     async def list_documents(
         self, collection: str, *, offset: int = 0, limit: int = 50

@@ -29,6 +29,7 @@ from serve_app.schemas import (
     QueryOut,
     SearchIn,
     SearchOut,
+    SourceDocuments,
     TextDocuments,
 )
 
@@ -131,6 +132,14 @@ def upload(collection: str, body: MultipartBody, idempotency_key: str | None) ->
 
 def add_texts(collection: str, body: TextDocuments, idempotency_key: str | None) -> Call[JobOut]:
     """POST /v1/collections/{c}/documents, as JSON."""
+    path = f"{_collection(collection)}/documents"
+    return _sent("POST", path, body, JobOut, headers=_idempotency(idempotency_key))
+
+
+def add_sources(
+    collection: str, body: SourceDocuments, idempotency_key: str | None
+) -> Call[JobOut]:
+    """POST /v1/collections/{c}/documents, as URLs."""
     path = f"{_collection(collection)}/documents"
     return _sent("POST", path, body, JobOut, headers=_idempotency(idempotency_key))
 

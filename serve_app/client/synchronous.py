@@ -39,6 +39,7 @@ from serve_app.schemas import (
     QueryOut,
     SearchIn,
     SearchOut,
+    SourceDocuments,
     TextDocuments,
 )
 
@@ -133,6 +134,12 @@ class Ragserve:
     ) -> JobOut:
         """Send texts as one job."""
         return self._send(calls.add_texts(collection, documents, idempotency_key))
+
+    def add_sources(
+        self, collection: str, sources: SourceDocuments, *, idempotency_key: str | None = None
+    ) -> JobOut:
+        """Have the server fetch documents by URL, as one job."""
+        return self._send(calls.add_sources(collection, sources, idempotency_key))
 
     def list_documents(self, collection: str, *, offset: int = 0, limit: int = 50) -> DocumentList:
         return self._send(calls.list_documents(collection, offset, limit))

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -64,11 +65,18 @@ def ensure_certificates(directory: Path, hosts: Sequence[str]) -> Certificates:
 
 
 def _good_for(files: Certificates, hosts: Sequence[str]) -> bool:
-    if not all(path.exists() for path in (files.authority, files.certificate, files.key)):
-        return False
-    certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    """Whether the three are there, belong together and cover the hosts."""
+    try:
+        authority = x509.load_pem_x509_certificate(files.authority.read_bytes())
+        certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+        key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
+        certificate.verify_directly_issued_by(authority)
+    except (FileNotFoundError, ValueError, InvalidSignature):
+        return False  # also where making them was interrupted half way
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return {_name(host) for host in hosts} <= set(names)
+    return key.public_key() == certificate.public_key() and {_name(host) for host in hosts} <= set(
+        names
+    )
 
 
 def _certificate(

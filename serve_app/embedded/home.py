@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass
+import stat
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from deployments.errors import ConfigurationError
@@ -16,9 +17,9 @@ from deployments.errors import ConfigurationError
 class LocalSecrets:
     """Secrets made at the first start, for services that only this machine reaches."""
 
-    redis_password: str
-    api_key_pepper: str
-    ray_token: str
+    redis_password: str = field(repr=False)
+    api_key_pepper: str = field(repr=False)
+    ray_token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,10 @@ class Home:
             self.logs,
         ):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self.runtime.stat().st_uid != os.getuid():
-            raise ConfigurationError(f"{self.runtime} belongs to somebody else; remove it.")
+        # In a directory where everybody may make one first, or a link to something of ours.
+        found = self.runtime.lstat()
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+            raise ConfigurationError(f"{self.runtime} was made by somebody else; remove it.")
         self.runtime.chmod(0o700)
 
     def secrets(self) -> LocalSecrets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -108,10 +109,12 @@ def end_leftovers(marker: Path) -> list[str]:
     Ray's proxy outlives a Ray that was ended from outside, and everything outlives a parent that
     was killed where the kernel cannot say so. Returns the names of what was ended.
     """
+    # Whole: a directory whose name goes on from here is another's.
+    named = re.compile(rf"{re.escape(str(marker))}(?![\w.-])")
     leftovers = []
     for process in psutil.process_iter(["pid", "name", "cmdline"]):
         command = process.info["cmdline"] or []
-        if process.pid != os.getpid() and any(str(marker) in part for part in command):
+        if process.pid != os.getpid() and any(named.search(part) for part in command):
             leftovers.append(process)
     _end(leftovers)
     return [process.info["name"] for process in leftovers]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
 
 from deployments.contracts.identity import Principal
 from deployments.errors import CollectionNotFound, Forbidden, RateLimited
@@ -21,10 +23,13 @@ async def _services(request: Request) -> Services:
 UsesServices = Annotated[Services, Depends(_services)]
 
 
-async def _principal(
-    services: UsesServices, authorization: Annotated[str | None, Header()] = None
-) -> Principal:
-    return await services.authenticator.authenticate(authorization)
+# For the description only: who is calling was found out at the door (`middleware.Door`).
+_bearer = HTTPBearer(auto_error=False, scheme_name="api_key", description="An API key.")
+
+
+async def _principal(request: Request, _: Annotated[object, Depends(_bearer)]) -> Principal:
+    principal: Principal = request.state.principal
+    return principal
 
 
 Caller = Annotated[Principal, Depends(_principal)]
@@ -33,23 +38,28 @@ Caller = Annotated[Principal, Depends(_principal)]
 def needs(scope: str, *, bucket: str | None = None) -> Callable[..., Awaitable[Principal]]:
     """A dependency: the caller, who must hold `scope` and have something left in `bucket`."""
 
-    async def dependency(response: Response, services: UsesServices, caller: Caller) -> Principal:
+    async def dependency(request: Request, services: UsesServices, caller: Caller) -> Principal:
         if scope not in caller.scopes and "admin" not in caller.scopes:
             raise Forbidden(f"This needs the scope '{scope}'.")
         if bucket is not None:
-            verdict = await services.limiter.hit(bucket, caller.id)
-            reset_s = max(1, round(verdict.reset_after_s))
-            if not verdict.allowed:
-                raise RateLimited(
-                    f"At most {verdict.limit} {bucket} requests a minute; try in {reset_s} s.",
-                    limit=verdict.limit,
-                    retry_after_s=reset_s,
-                )
-            response.headers["RateLimit"] = f'"{bucket}";r={verdict.remaining};t={reset_s}'
-            response.headers["RateLimit-Policy"] = f'"{bucket}";q={verdict.limit};w=60'
+            await _take(request, services, bucket, caller)
         return caller
 
     return dependency
+
+
+async def _take(request: Request, services: Services, bucket: str, caller: Principal) -> None:
+    verdict = await services.limiter.hit(bucket, caller.id)
+    # Rounded up: who comes back when told to is let in.
+    reset_s = max(1, math.ceil(verdict.reset_after_s))
+    request.state.announced["RateLimit"] = f'"{bucket}";r={verdict.remaining};t={reset_s}'
+    request.state.announced["RateLimit-Policy"] = f'"{bucket}";q={verdict.limit};w=60'
+    if not verdict.allowed:
+        raise RateLimited(
+            f"At most {verdict.limit} {bucket} requests a minute; try in {reset_s} s.",
+            limit=verdict.limit,
+            retry_after_s=reset_s,
+        )
 
 
 def require_collection(caller: Principal, name: str) -> None:
@@ -59,7 +69,7 @@ def require_collection(caller: Principal, name: str) -> None:
         CollectionNotFound: the same answer as for a collection that is not there.
     """
     if not caller.may_read(name):
-        raise CollectionNotFound(f"There is no collection '{name}'.", collection=name)
+        raise CollectionNotFound(f"there is no collection {name}", collection=name)
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -67,7 +77,6 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "model": ProblemDocument,
-            "content": {"application/problem+json": {}},
             "description": "A problem document; `code` is stable.",
         }
         for status in (401, 403, 422, *statuses)

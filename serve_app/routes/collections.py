@@ -68,8 +68,8 @@ async def delete_collection(
 async def _describe(services: Services, collection: Collection) -> CollectionOut:
     snapshot = await services.visibility.snapshot(collection.name)
     documents, chunks = await asyncio.gather(
-        services.store.count_documents(collection.name, snapshot.hidden_versions),
-        services.store.count_chunks(collection.name, snapshot.hidden_versions),
+        services.holdings.documents(collection.name, snapshot),
+        services.holdings.chunks(collection.name, snapshot),
     )
     return CollectionOut(
         name=collection.name,

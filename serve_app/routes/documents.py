@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from pydantic_core import from_json
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 
 from deployments.contracts.identity import Principal
-from deployments.contracts.retrieval import Collection, Document
-from deployments.errors import DocumentNotFound, InvalidRequest, ModelMismatch, TooLarge
+from deployments.contracts.jobs import FileSpec, Job
+from deployments.contracts.retrieval import Document
+from deployments.errors import (
+    DocumentNotFound,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from deployments.ingestion.model_match import require_model
+from serve_app.fetching import stage_sources
 from serve_app.routes.access import UsesServices, needs, problems, require_collection
 from serve_app.routes.translate import document_out, job_out
 from serve_app.schemas import (
@@ -21,6 +33,7 @@ from serve_app.schemas import (
     DocumentList,
     DocumentOut,
     JobOut,
+    SourceDocuments,
     TextDocuments,
 )
 from serve_app.services import Services
@@ -55,7 +68,14 @@ REQUEST_BODY: dict[str, Any] = {
         "required": True,
         "content": {
             "multipart/form-data": MULTIPART,
-            "application/json": {"schema": TextDocuments.model_json_schema()},
+            "application/json": {
+                "schema": {
+                    "oneOf": [
+                        {"$ref": f"#/components/schemas/{shape.__name__}"}
+                        for shape in (TextDocuments, SourceDocuments)
+                    ]
+                }
+            },
         },
     }
 }
@@ -64,7 +84,7 @@ REQUEST_BODY: dict[str, Any] = {
 @router.post(
     "",
     status_code=202,
-    responses=problems(400, 404, 409, 413, 429, 503, 507),
+    responses=problems(400, 404, 409, 413, 415, 429, 503, 507),
     openapi_extra=REQUEST_BODY,
 )
 async def ingest_documents(
@@ -75,24 +95,27 @@ async def ingest_documents(
     services: UsesServices,
     idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
-    """Take in files (multipart) or texts (JSON). Answers at once with the job to follow.
+    """Take in files (multipart), texts or URLs (JSON). Answers with the job to follow.
 
     A document of the same source, or the same id, replaces the one there; an unchanged one is
-    left alone. Send an `Idempotency-Key` to make a repeated request harmless.
+    left alone. URLs are fetched before the answer, from where the operator allows. Send an
+    `Idempotency-Key` to make a repeated request harmless: it is answered with the first one's job.
     """
     require_collection(caller, collection)
-    await _require_same_model(services, await services.store.get_collection(collection))
+    require_model(await services.store.get_collection(collection), await services.embedder.model())
     uploads = services.args.uploads
     async with Staging(services.blobs, new_job_id(), uploads.max_file_bytes) as staging:
-        await _stage(request, staging, uploads.max_files)
+        await _stage(request, staging, services)
         job = await services.jobs.submit(
             staging.job_id, collection, caller.id, staging.files, idempotency_key
         )
+    files = await services.jobs.files(job.id, limit=uploads.max_files)
     if job.id != staging.job_id:
         # The key was used before: that job stands, and these bytes are not needed.
         await services.blobs.delete_job(staging.job_id)
+        _require_same_request(collection, staging.files, job, [status.spec for status in files])
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return job_out(job, await services.jobs.files(job.id))
+    return job_out(job, files)
 
 
 @router.get("", responses=problems(404, 503))
@@ -105,13 +128,13 @@ async def list_documents(
 ) -> DocumentList:
     """The documents of a collection, by title."""
     require_collection(caller, collection)
-    hidden = (await services.visibility.snapshot(collection)).hidden_versions
+    snapshot = await services.visibility.snapshot(collection)
     documents = await services.store.list_documents(
-        collection, offset=offset, limit=limit, hidden_versions=hidden
+        collection, offset=offset, limit=limit, hidden_versions=snapshot.hidden_versions
     )
     return DocumentList(
         documents=[document_out(document) for document in documents],
-        total=await services.store.count_documents(collection, hidden),
+        total=await services.holdings.documents(collection, snapshot),
         offset=offset,
         limit=limit,
     )
@@ -145,35 +168,41 @@ async def _visible(services: Services, collection: str, document_id: str) -> lis
     return visible
 
 
-async def _require_same_model(services: Services, collection: Collection) -> None:
-    model = await services.embedder.model()
-    if collection.model.name != model.name or collection.model.dimension != model.dimension:
-        raise ModelMismatch(
-            f"The collection was embedded with {collection.model.name}; this service embeds "
-            f"with {model.name}. Make a new collection.",
-            collection_model=collection.model.name,
-            service_model=model.name,
-        )
+def _require_same_request(
+    collection: str, sent: Sequence[FileSpec], job: Job, first: Sequence[FileSpec]
+) -> None:
+    def content(files: Sequence[FileSpec]) -> set[tuple[str, str]]:
+        return {(file.document_id, file.content_hash) for file in files}
+
+    if job.collection != collection or content(sent) != content(first):
+        raise IdempotencyKeyReused("This Idempotency-Key came with another request before.")
 
 
-async def _stage(request: Request, staging: Staging, max_files: int) -> None:
+async def _stage(request: Request, staging: Staging, services: Services) -> None:
+    uploads = services.args.uploads
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        for document in _texts(await request.body()).documents:
-            await staging.add_text(document)
+        request.state.body.max_bytes = uploads.max_json_bytes
+        match _documents(await request.body()):
+            case SourceDocuments() as asked:
+                await stage_sources(asked, services.sources, staging, services.args.sources)
+            case TextDocuments() as sent:
+                for document in sent.documents:
+                    await staging.add_text(document)
     elif kind == "multipart/form-data":
-        await _stage_form(request, staging, max_files)
+        request.state.body.max_bytes = uploads.max_request_bytes
+        await _stage_form(request, staging, uploads.max_files)
     else:
-        raise InvalidRequest("Send multipart/form-data with files, or application/json.")
+        raise UnsupportedMediaType("Send multipart/form-data with files, or application/json.")
 
 
 async def _stage_form(request: Request, staging: Staging, max_files: int) -> None:
     try:
         form = await request.form(max_files=max_files, max_fields=10)
-    except MultiPartException as error:
-        if "Too many files" in error.message:
+    except HTTPException as error:  # Starlette's word for a form that it cannot read
+        if "Too many files" in error.detail:
             raise TooLarge(f"At most {max_files} files a job.", max_files=max_files) from None
-        raise InvalidRequest(f"The form cannot be read: {error.message}") from None
+        raise InvalidRequest(f"The form cannot be read: {error.detail}") from None
     try:
         metadata = _form_metadata(form)
         files = [item for item in form.getlist("files") if isinstance(item, UploadFile)]
@@ -189,18 +218,28 @@ def _form_metadata(form: FormData) -> Any:
     text = form.get("metadata", "{}")
     try:
         value = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise InvalidRequest("'metadata' must be a JSON object.")
     return check_metadata(value)
 
 
-def _texts(body: bytes) -> TextDocuments:
+def _documents(body: bytes) -> TextDocuments | SourceDocuments:
+    # Not a union: its errors would speak of both shapes, whichever was meant.
+    shape = SourceDocuments if _has_member(body, "sources") else TextDocuments
     try:
-        return TextDocuments.model_validate_json(body)
+        return shape.model_validate_json(body)
     except ValidationError as error:
-        detail = "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
-        )
-        raise InvalidRequest(detail) from None
+        faults = error.errors(include_input=False, include_url=False)
+        raise RequestValidationError(
+            [fault | {"loc": ("body", *fault["loc"])} for fault in faults]
+        ) from None
+
+
+def _has_member(body: bytes, name: str) -> bool:
+    try:
+        value = from_json(body)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and name in value

@@ -40,7 +40,9 @@ async def live() -> HealthOut:
     return HealthOut(status="ok", version=__version__)
 
 
-@router.get("/ready", responses={503: {"model": HealthOut}})
+@router.get(
+    "/ready", responses={503: {"model": HealthOut, "description": "Not every service answers."}}
+)
 async def ready(response: Response, services: UsesServices) -> HealthOut:
     """200 while every dependency answers, 503 otherwise, each with its state and latency."""
     summary = await health(services)

@@ -6,15 +6,16 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
 from deployments.contracts.identity import Principal
 from deployments.contracts.jobs import Job, JobState
-from deployments.errors import JobNotFound, RagserveError
-from serve_app.problems import problem_of
+from deployments.errors import JobNotFound
+from deployments.state.policies import EVENT_ID
+from serve_app.problems import request_id_of
 from serve_app.routes.access import UsesServices, needs, problems
-from serve_app.routes.events import EventStream, event
+from serve_app.routes.events import EventStream, event, failure
 from serve_app.routes.translate import job_out
 from serve_app.schemas import JobList, JobOut
 from serve_app.services import Services
@@ -33,7 +34,7 @@ async def list_jobs(
     state: JobState | None = None,
     collection: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: str | None = None,
+    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{1,19}$")] = None,
 ) -> JobList:
     """The caller's jobs, newest first; an admin sees everyone's."""
     owner = None if "admin" in caller.scopes else caller.id
@@ -54,19 +55,21 @@ async def get_job(job_id: str, caller: Reader, services: UsesServices) -> JobOut
 @router.get(
     "/{job_id}/events",
     responses=problems(404, 503) | {200: {"content": {"text/event-stream": {}}}},
-    response_class=EventStream,
+    response_class=StreamingResponse,
 )
 async def follow_job(
     job_id: str,
+    request: Request,
     caller: Reader,
     services: UsesServices,
-    last_event_id: Annotated[str, Header(pattern=r"^\d+(-\d+)?$")] = "0",
+    last_event_id: Annotated[str, Header(pattern=f"^{EVENT_ID.pattern}$")] = "0",
 ) -> StreamingResponse:
     """Every change of the job as a Server-Sent Event, until it has ended.
 
     Send the last event's id as `Last-Event-ID` to go on after a lost connection.
     """
     await _owned(services, caller, job_id)
+    request_id = request_id_of(request)
 
     async def changes() -> AsyncGenerator[bytes, None]:
         try:
@@ -75,8 +78,8 @@ async def follow_job(
                     files = await services.jobs.files(job_id, limit=MAX_FILES_SHOWN)
                     body = job_out(change.job, files).model_dump_json()
                     yield event("job", body, event_id=change.id)
-        except RagserveError as error:
-            yield event("error", problem_of(error).model_dump_json())
+        except Exception as error:  # noqa: BLE001 - the response has begun: it must end as one
+            yield failure(error, request_id)
 
     return EventStream(changes())
 
@@ -96,9 +99,15 @@ async def resume_job(job_id: str, caller: Reader, services: UsesServices) -> Job
 
 
 async def _owned(services: Services, caller: Principal, job_id: str) -> Job:
-    job = await services.jobs.get(job_id)
-    if (job.owner != caller.id and "admin" not in caller.scopes) or not caller.may_read(
-        job.collection
-    ):
+    """The job; another's is answered as one that is not there."""
+    try:
+        job = await services.jobs.get(job_id)
+    except JobNotFound:
+        job = None
+    if job is None or not _may_follow(caller, job):
         raise JobNotFound(f"There is no job '{job_id}'.", job=job_id)
     return job
+
+
+def _may_follow(caller: Principal, job: Job) -> bool:
+    return (job.owner == caller.id or "admin" in caller.scopes) and caller.may_read(job.collection)

@@ -18,11 +18,10 @@ from deployments.contracts.query import (
     QueryRequest,
     TokenEvent,
 )
-from deployments.errors import RagserveError
 from deployments.query.deadline import Deadline
 from serve_app import problems as problem_documents
 from serve_app.routes.access import UsesServices, needs, problems, require_collection
-from serve_app.routes.events import EventStream, event
+from serve_app.routes.events import EventStream, event, failure
 from serve_app.routes.translate import answer_out, options_of, passages_out, query_of
 from serve_app.schemas import QueryIn, QueryOut, SearchIn, SearchOut
 
@@ -73,7 +72,7 @@ async def query(
     """An answer from the documents, cited sentence by sentence."""
     require_collection(caller, body.collection)
     request_id = problem_documents.request_id_of(request)
-    question = query_of(body, scope=_scope(caller))
+    question = query_of(body, scope=scope_of(caller))
     deadline = Deadline.after(body.deadline_s or services.args.query.deadline_s)
     if not body.stream:
         return answer_out(await services.pipeline.answer(question, deadline), request_id)
@@ -83,7 +82,8 @@ async def query(
     return EventStream(_as_events(first, stream, request_id))
 
 
-def _scope(caller: Principal) -> str:
+def scope_of(caller: Principal) -> str:
+    """What the caller may see: answers are shared between callers of one scope only."""
     return ",".join(sorted(caller.collections))
 
 
@@ -95,9 +95,8 @@ async def _as_events(
             yield _as_event(first, request_id)
             async for item in rest:
                 yield _as_event(item, request_id)
-        except RagserveError as error:
-            problem = problem_documents.problem_of(error, request_id)
-            yield event("error", problem.model_dump_json())
+        except Exception as error:  # noqa: BLE001 - the response has begun: it must end as one
+            yield failure(error, request_id)
 
 
 def _as_event(item: QueryEvent, request_id: str) -> bytes:

@@ -9,6 +9,7 @@ from deployments.contracts.generation import Message
 from deployments.contracts.jobs import FileStatus, Job
 from deployments.contracts.query import Answer, Citation, QueryRequest, SearchOptions
 from deployments.contracts.retrieval import Document, Passage
+from deployments.retrieval.filters import parse
 from serve_app import schemas
 
 
@@ -81,7 +82,13 @@ def _file(status: FileStatus) -> schemas.FileOut:
 
 
 def options_of(body: schemas.Retrieval) -> SearchOptions:
-    """A request's choices of how to find passages."""
+    """A request's choices of how to find passages.
+
+    Raises:
+        InvalidFilter: before anything else is done with the filter.
+    """
+    if body.filter is not None:
+        parse(body.filter)
     return SearchOptions(
         mode=body.mode,
         fusion=body.fusion,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.errors import BlobsFull, BlobsUnavailable, InvalidRequest, TooLarge
+from deployments.errors import BlobsFull, BlobsUnavailable, InvalidRequest, StagedFileLost, TooLarge
 from deployments.ingestion.blobs import BlobStore
 
 
@@ -84,7 +84,7 @@ async def test_deleting_a_job_deletes_its_blobs_and_no_others(store: BlobStore) 
     kept = await store.put("job-11", 0, pieces(b"kept"), 10)
     await store.delete_job("job-1")
     await store.delete_job("job-1")
-    with pytest.raises(BlobsUnavailable), store.open_local(gone.url):
+    with pytest.raises(StagedFileLost), store.open_local(gone.url):
         pass
     with store.open_local(kept.url) as path:
         assert path.read_bytes() == b"kept"

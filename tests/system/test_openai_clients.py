@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from deployments.embedding.onnx import OnnxEmbedder
-from serve_app.schemas import TextDocument
+from serve_app.schemas import TextDocument, TextDocuments
 
 COLLECTION = "lifeboats"
 RAG = f"rag:{COLLECTION}"
@@ -22,7 +22,8 @@ async def official(system) -> openai.AsyncOpenAI:
     async with system.client() as client:
         await client.create_collection(COLLECTION)
         document = TextDocument(title="Lifeboats", text=f"# Lifeboats\n\n{FACT}\n")
-        job = await client.wait((await client.add_texts(COLLECTION, [document])).id, timeout_s=120)
+        documents = TextDocuments(documents=[document])
+        job = await client.wait((await client.add_texts(COLLECTION, documents)).id, timeout_s=120)
         assert job.progress.files_done == 1, job
     address = {"base_url": f"{system.url}/v1", "api_key": system.api_key}
     async with openai.AsyncOpenAI(**address, max_retries=0, timeout=120) as client:
