@@ -36,6 +36,8 @@ LOCK := $(BIN)/uv pip compile --generate-hashes --no-emit-index-url --no-emit-fi
 lock: $(STAMP) ## Renew the locked dependencies
 	@$(LOCK) --upgrade --all-extras -o requirements.lock pyproject.toml
 	@$(LOCK) --upgrade --no-deps --no-annotate -o models.lock models.in
+	@$(LOCK) --upgrade --no-deps --no-annotate -o tests/openai_api/llama_index.lock \
+		tests/openai_api/llama_index.in
 	@echo uv | $(LOCK) --upgrade --no-annotate -o bootstrap.lock -
 
 clean: ## Remove the virtual environment and caches (never the data)
