@@ -140,7 +140,10 @@ def main() -> int:
     rounds = options.rounds or (1 if options.quick else 4)
     pairs: dict[tuple[str, int], list[Pair]] = {}
     for engine in dict.fromkeys(way.engine for way in chosen):
-        rag = {"generation": {"engine": engine}, "query": {"evidence": "sentences"}}
+        rag = {
+            "generation": {"engine": engine},
+            "query": {"evidence": "sentences", "deadline_s": 300.0},
+        }
         with running(rag=rag) as bench:
             _load(bench)
             for way in (way for way in chosen if way.engine == engine):

@@ -77,6 +77,7 @@ class Staging:
             source=document.title,
             content_type=document.content_type,
             metadata=check_metadata(document.metadata),
+            title=document.title,
         )
 
     async def add_source(
@@ -106,6 +107,7 @@ class Staging:
         source: str,
         content_type: str,
         metadata: Metadata,
+        title: str = "",
     ) -> None:
         if any(file.document_id == document_id for file in self.files):
             # Two attempts at one document at once could both become visible.
@@ -123,6 +125,7 @@ class Staging:
                 content_hash=blob.sha256,
                 size_bytes=blob.size_bytes,
                 metadata=metadata,
+                title=title,
             )
         )
 

@@ -68,6 +68,8 @@ class FileSpec:
     content_hash: str
     size_bytes: int
     metadata: Metadata = field(default_factory=dict)
+    title: str = ""
+    """As the caller gave it; empty takes the one that the reader finds."""
 
 
 @dataclass(frozen=True, slots=True)

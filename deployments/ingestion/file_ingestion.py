@@ -113,7 +113,7 @@ class FileIngestion:
         )
         document = Document(
             id=spec.document_id,
-            title=extracted.title or spec.name,
+            title=spec.title or extracted.title or spec.name,
             source=spec.source,
             content_type=spec.content_type,
             content_hash=spec.content_hash,

@@ -22,6 +22,7 @@ from deployments.query.deadline import Deadline
 from serve_app import problems as problem_documents
 from serve_app.routes.access import UsesServices, needs, problems, require_collection
 from serve_app.routes.events import EventStream, event, failure
+from serve_app.routes.listening import while_heard
 from serve_app.routes.translate import answer_out, options_of, passages_out, query_of
 from serve_app.schemas import QueryIn, QueryOut, SearchIn, SearchOut
 
@@ -37,14 +38,17 @@ async def search(
 ) -> SearchOut:
     """The passages that match best, without asking the language model."""
     require_collection(caller, body.collection)
-    result = await services.pipeline.search(
-        QueryRequest(
-            collection=body.collection,
-            question=body.query,
-            options=options_of(body),
-            on_degraded=body.on_degraded,
+    result = await while_heard(
+        request,
+        services.pipeline.search(
+            QueryRequest(
+                collection=body.collection,
+                question=body.query,
+                options=options_of(body),
+                on_degraded=body.on_degraded,
+            ),
+            Deadline.after(services.args.query.deadline_s),
         ),
-        Deadline.after(services.args.query.deadline_s),
     )
     return SearchOut(
         passages=passages_out(result.passages),
@@ -75,7 +79,8 @@ async def query(
     question = query_of(body, scope=scope_of(caller))
     deadline = Deadline.after(body.deadline_s or services.args.query.deadline_s)
     if not body.stream:
-        return answer_out(await services.pipeline.answer(question, deadline), request_id)
+        answer = await while_heard(request, services.pipeline.answer(question, deadline))
+        return answer_out(answer, request_id)
     stream = services.pipeline.stream(question, deadline)
     # What goes wrong before the first event is an HTTP error; later ones are `error` events.
     first = await anext(stream)

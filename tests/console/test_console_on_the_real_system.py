@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from browser import Page
+
 from tests.system.documents import write_pdf
 
 CHOOSE = "input[type=file]:not([webkitdirectory])"

@@ -24,7 +24,7 @@ from tests.conftest import RunningSystem
 logger = logging.getLogger(__name__)
 
 FILES = 40
-WORDS = 1200
+WORDS = 300
 PATIENCE_S = 150.0
 KINDS = ("worker", "state", "milvus", "supervisor")
 STORE_DOWN_S = 1.0
@@ -33,7 +33,7 @@ Passages = frozenset[tuple[str, int, str]]
 
 
 def documents() -> TextDocuments:
-    """The same texts at each call, of about eight passages each."""
+    """The same texts at each call, of about seven passages each."""
     chance = random.Random("kills")
     words = [f"{a}{b}" for a in ("kes", "mer", "lin", "tor", "bal") for b in ("trel", "lin", "net")]
     return TextDocuments(
@@ -51,8 +51,8 @@ def documents() -> TextDocuments:
 
 def process_of(system: RunningSystem, title: str) -> psutil.Process | None:
     """A process of this system's Ray node, by what it calls itself."""
-    ray = next(child for child in system.embedded.children if child.name == "ray")
-    for process in psutil.Process(ray.process.pid).children(recursive=True):
+    ray = psutil.Process(system.embedded.node.child.process.pid)
+    for process in ray.children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             if process.cmdline()[:1] and process.cmdline()[0].startswith(title):
                 return process
@@ -75,7 +75,7 @@ async def strike(system: RunningSystem, kind: str, goes_on: Callable[[], bool]) 
     if kind == "supervisor":
         return await kill_ray_process(system, "ray::ServeReplica:ingestion", goes_on)
     name = {"state": "redis-state", "milvus": "milvus"}[kind]
-    child = next(child for child in system.embedded.children if child.name == name)
+    child = system.embedded.stores[name]
     os.kill(child.process.pid, signal.SIGKILL)
     child.process.wait()
     await asyncio.sleep(STORE_DOWN_S)

@@ -18,9 +18,9 @@ from serve_app.openai_schemas import MAX_QUESTION_CHARS, ChatCompletion, ChatIn,
 from serve_app.problems import request_id_of
 from serve_app.routes.access import UsesServices, needs
 from serve_app.routes.events import EventStream
+from serve_app.routes.listening import while_heard
 from serve_app.routes.openai.completions import Completion
 from serve_app.routes.openai.errors import OpenAIRoute, error_responses
-from serve_app.routes.openai.listening import while_heard
 from serve_app.routes.openai.models import collection_of, unknown_model
 from serve_app.routes.openai.replies import Piece, from_documents, from_model
 from serve_app.routes.query import scope_of

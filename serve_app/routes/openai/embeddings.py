@@ -13,8 +13,8 @@ from deployments.errors import InvalidRequest
 from deployments.query.deadline import Deadline
 from serve_app.openai_schemas import MAX_INPUTS, EmbeddingsIn, EmbeddingsOut
 from serve_app.routes.access import UsesServices, needs
+from serve_app.routes.listening import while_heard
 from serve_app.routes.openai.errors import OpenAIRoute, error_responses
-from serve_app.routes.openai.listening import while_heard
 from serve_app.routes.openai.models import unknown_model
 
 router = APIRouter(prefix="/embeddings", route_class=OpenAIRoute)
