@@ -164,7 +164,7 @@ def _watch(bench: Bench, plan: Plan, path: str, body: dict[str, Any]) -> dict[st
         "bodies": [{**body, "collection": "searched", name: q} for q in questions if q.strip()],
         "pause_s": PAUSE_S,
     }
-    with working("benchmarks.http_load", server) as http:
+    with working("benchmarks.http_load", server, niceness=0) as http:
         http.ask(order | {"seconds": 1.0})
         idle = http.ask(order | {"seconds": plan.watch_s / 2})["total_ms"]
         with _loaded(bench, plan.load_pages):

@@ -19,13 +19,36 @@ from deployments.errors import ConfigurationError
 MIN_SECRET_CHARS = 32
 
 
+def variable(name: str) -> str:
+    """The variable `name`, or what the file that `NAME_FILE` names holds; empty without either.
+
+    Raises:
+        ConfigurationError: there is such a file and it cannot be read.
+    """
+    if value := os.environ.get(name):
+        return value
+    try:
+        return _from_file(name) or ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"Files cannot be read: {name}_FILE: {type(error).__name__}."
+        ) from error
+
+
+def _from_file(name: str) -> str | None:
+    path = os.environ.get(f"{name}_FILE")
+    return Path(path).read_text().strip() if path else None
+
+
 class FileSource(PydanticBaseSettingsSource):
     """Reads `NAME` from the file that the variable `NAME_FILE` names, as mounted secrets want."""
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        name = str(field.validation_alias or field_name).upper()
-        path = os.environ.get(f"{name}_FILE")
-        return (Path(path).read_text().strip() if path else None, field_name, False)
+    def get_field_value(
+        self,
+        field: FieldInfo,  # noqa: ARG002 - the name says it all
+        field_name: str,
+    ) -> tuple[Any, str, bool]:
+        return _from_file(field_name.upper()), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         found, problems = {}, []
@@ -45,15 +68,15 @@ class FileSource(PydanticBaseSettingsSource):
 class Environment(BaseSettings):
     """The services and secrets of this node. Variables are the upper-case field names."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     ragserve_env: Literal["development", "production"] = "development"
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
-        description="State Redis: jobs, locks, limits, keys. Must not evict.",
+        description="State Redis: jobs, locks, API keys. Must not evict.",
     )
     cache_redis_url: SecretStr | None = Field(
-        default=None, description="Cache Redis: answers and embeddings. May evict."
+        default=None, description="Cache Redis: answers and rate limits. May evict."
     )
     milvus_uri: str = Field(default="http://127.0.0.1:19530", description="Milvus or milvus-lite.")
     milvus_token: SecretStr = Field(
@@ -96,6 +119,17 @@ class Environment(BaseSettings):
     def cache_url(self) -> str:
         """The cache Redis; in development the state Redis may stand in for it."""
         return (self.cache_redis_url or self.redis_url).get_secret_value()
+
+    @classmethod
+    def given(cls) -> dict[str, str]:
+        """What is set here, by the variables' names and with files read.
+
+        Raises:
+            ConfigurationError: naming the files that cannot be read.
+        """
+        files = {name.upper(): value for name, value in FileSource(cls)().items()}
+        variables = {name.upper(): os.environ.get(name.upper()) for name in cls.model_fields}
+        return files | {name: value for name, value in variables.items() if value}
 
     @classmethod
     def read(cls) -> Environment:

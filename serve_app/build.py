@@ -61,6 +61,8 @@ def ingestion(args: IngestionArgs) -> Application:
         chunk_overlap_tokens=args.chunk_overlap_tokens,
         embed_batch=args.embed_batch,
         embed_calls=args.embed_calls,
+        claim_timeout_s=args.claim_timeout_s,
+        lease_s=args.lease_s,
     )
     return _bind(IngestionSupervisor, "Supervisor", args.supervisor, settings)
 
@@ -87,7 +89,7 @@ def embedding_engine(args: EmbeddingArgs, environment: Environment) -> EngineSpe
                     "base_url": environment.openai_base_url,
                     "model": environment.openai_embed_model,
                     "max_tokens": args.max_tokens,
-                    "api_key_env": "OPENAI_API_KEY",
+                    "api_key_env": _openai_key_variable(environment),
                 },
             )
         case _:
@@ -111,7 +113,7 @@ def generation_engine(args: GenerationArgs, environment: Environment) -> EngineS
                     "base_url": environment.openai_base_url,
                     "model": environment.openai_model,
                     "context_tokens": args.context_tokens,
-                    "api_key_env": "OPENAI_API_KEY",
+                    "api_key_env": _openai_key_variable(environment),
                     "parallel": args.parallel,
                     "max_queued": args.queued,
                 },
@@ -150,6 +152,11 @@ def _generation_kind(args: GenerationArgs, environment: Environment) -> str:
     if environment.openai_base_url:
         return "openai"
     return "ollama" if environment.ollama_llm_url else "llama_cpp"
+
+
+def _openai_key_variable(environment: Environment) -> str | None:
+    """Where the key is, never the key itself; a server of one's own may want none."""
+    return "OPENAI_API_KEY" if environment.openai_api_key.get_secret_value() else None
 
 
 def reranking_engine(args: RagArgs, environment: Environment) -> EngineSpec:

@@ -118,7 +118,11 @@ class RagArgs(Args):
 
 
 class IngestionArgs(Args):
-    """Arguments of application `ingestion`."""
+    """Arguments of application `ingestion`.
+
+    A supervisor that shows no sign of life for `claim_timeout_s` loses its jobs to another one.
+    `lease_s` is how long it holds a collection without renewing.
+    """
 
     supervisor: ReplicaArgs = ReplicaArgs(cpus=0.1)
     files_in_flight: Annotated[int, Field(ge=1)] = 2
@@ -127,3 +131,5 @@ class IngestionArgs(Args):
     chunk_overlap_tokens: Annotated[int, Field(ge=0)] = 30
     embed_batch: Annotated[int, Field(ge=1, le=512)] = 64
     embed_calls: Annotated[int, Field(ge=1, le=64)] = 4
+    claim_timeout_s: Annotated[float, Field(ge=1)] = 30.0
+    lease_s: Annotated[float, Field(ge=2)] = 300.0

@@ -216,7 +216,11 @@ class JobStore(Protocol):
     # By the supervisor that holds the lease; each raises LeaseLost for an older fence.
 
     async def start(self, job_id: str, lease: Lease) -> Job:
-        """PENDING or PROCESSING (taken over) -> PROCESSING. Raises IllegalTransition."""
+        """PENDING or PROCESSING (taken over) -> PROCESSING.
+
+        Raises IllegalTransition, and CollectionNotFound where the collection that the job was
+        submitted for has been dropped since, though one of the same name may be there.
+        """
         ...
 
     async def begin_file(self, job_id: str, number: int, lease: Lease) -> int:
@@ -280,6 +284,13 @@ class JobQueue(Protocol):
 
     async def postpone(self, claim: Claim) -> None:
         """Put the job at the end of the queue: its collection is another job's just now."""
+        ...
+
+    async def release(self, claim: Claim, consumer: str) -> None:
+        """Give the claim up, where it is still this consumer's: whoever asks next has it.
+
+        The job keeps its place, and this delivery does not count.
+        """
         ...
 
     async def bury(self, claim: Claim, reason: str) -> None:
@@ -347,5 +358,8 @@ class Visibility(Protocol):
         ...
 
     async def forget(self, collection: str) -> None:
-        """The collection was dropped."""
+        """The collection was dropped.
+
+        Whoever writes to it, and every job submitted to it until now, is refused from here on.
+        """
         ...

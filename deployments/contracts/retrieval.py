@@ -55,6 +55,13 @@ class Chunk:
     page: int | None = None
     start_char: int = 0
     end_char: int = 0
+    metadata: Metadata = field(default_factory=dict)
+    """The passage's own: the columns of the table row that it is."""
+
+    @property
+    def filterable(self) -> Metadata:
+        """What a filter sees: where both have a key, the document's value counts."""
+        return {**self.metadata, **self.document.metadata}
 
 
 class SearchMode(StrEnum):

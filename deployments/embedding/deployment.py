@@ -15,7 +15,7 @@ from deployments.contracts.embedding import EmbeddingModel, Lane, Vectors
 from deployments.contracts.engines import EngineSpec
 from deployments.errors import EmbeddingUnavailable
 from deployments.logs import log_with_serve
-from deployments.resilience.remote import translating_remote_errors
+from deployments.resilience.remote import answer_of
 
 Part = TypeVar("Part")
 
@@ -132,13 +132,9 @@ class RemoteEmbedder:
 
     @staticmethod
     async def _asked(method: Callable[..., Any], *arguments: object) -> Any:
-        with translating_remote_errors(EmbeddingUnavailable, "the embedding deployment"):
-            response = method(*arguments)
-            try:
-                return await response
-            except asyncio.CancelledError:
-                response.cancel()
-                raise
+        return await answer_of(
+            method, *arguments, unavailable=EmbeddingUnavailable, what="the embedding deployment"
+        )
 
 
 def split(texts: Sequence[str], answer_bytes: int) -> list[list[str]]:

@@ -16,12 +16,14 @@ from deployments.contracts.generation import GenerationModel, GenerationRequest,
 from deployments.errors import GenerationUnavailable, ModelNotFound
 from deployments.generation.coalescing import coalesce
 from deployments.logs import log_with_serve
-from deployments.resilience.remote import translating_remote_errors
+from deployments.resilience.remote import answer_of, translating_remote_errors
 
 log = logging.getLogger(__name__)
 
 MODEL_TRUSTED_S = 30.0
 """How long a model's description is believed: so long does the release of another go unnoticed."""
+
+_WHAT = "the generation deployment"
 
 
 @serve.deployment
@@ -103,8 +105,7 @@ class RemoteGenerator:
     async def model(self) -> GenerationModel:
         now_s = self._clock_s()
         if self._model is None or now_s >= self._model_expires_s:
-            with _translating():
-                model: GenerationModel = await self._handle.model.remote()
+            model: GenerationModel = await self._asked(self._handle.model.remote)
             self._model, self._model_expires_s = model, now_s + MODEL_TRUSTED_S
         return self._model
 
@@ -114,22 +115,19 @@ class RemoteGenerator:
         Raises:
             GenerationUnavailable, Overloaded: none has.
         """
-        with _translating():
-            await self._handle.ping.remote()
+        await self._asked(self._handle.ping.remote)
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        with _translating():
-            counts: list[int] = await self._handle.count_tokens.remote(list(texts))
-            return counts
+        counts: list[int] = await self._asked(self._handle.count_tokens.remote, list(texts))
+        return counts
 
     async def tokens_computed(self) -> int | None:
         """Of the replica that happens to answer."""
-        with _translating():
-            count: int | None = await self._handle.tokens_computed.remote()
-            return count
+        count: int | None = await self._asked(self._handle.tokens_computed.remote)
+        return count
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
-        with _translating():
+        with translating_remote_errors(GenerationUnavailable, _WHAT):
             groups = self._streaming.stream.remote(request)
             try:
                 async for group in groups:
@@ -138,6 +136,6 @@ class RemoteGenerator:
                 # Leaving the loop alone lets the other replica run on to the end of its answer.
                 groups.cancel()
 
-
-def _translating() -> Any:
-    return translating_remote_errors(GenerationUnavailable, "the generation deployment")
+    @staticmethod
+    async def _asked(method: Callable[..., Any], *arguments: object) -> Any:
+        return await answer_of(method, *arguments, unavailable=GenerationUnavailable, what=_WHAT)

@@ -40,9 +40,8 @@ class LlamaCppGenerator:
 
     `context_tokens` is what *one* request may use: each of the `parallel` slots gets its own.
     `batch_tokens` bounds how much of a prompt is computed at once, and with it how long a caller
-    who left, or a stream beside a long prompt, has to wait; on a CPU smaller batches cost no
-    speed (2,037 tokens by 64 took as long as by 512). One thread is the default because a second
-    thread on a busy machine made everything slower.
+    who left, or a stream beside a long prompt, has to wait: small suits a CPU, and a GPU wants
+    more. One thread is the default, for a machine whose other cores have work of their own.
 
     Raises:
         ConfigurationError: there is no such model, or the engine does not load it.

@@ -18,9 +18,15 @@ from deployments.logs import log_with_serve
 from deployments.retrieval.milvus import MilvusStore
 from deployments.state.connection import connect
 from deployments.state.jobs import RedisJobStore
+from deployments.state.keys import Lifetimes
 from deployments.state.locks import RedisCollectionLock
 from deployments.state.queue import RedisJobQueue
 from deployments.state.visibility import RedisVisibility
+
+BEATS = 6
+"""In the time without one that loses a claim."""
+RENEWALS = 5
+"""In the time without one that loses a lease."""
 
 
 @serve.deployment
@@ -43,13 +49,16 @@ class IngestionSupervisor:
         self._store = MilvusStore(
             environment.milvus_uri, environment.milvus_token.get_secret_value()
         )
+        lifetimes = Lifetimes(
+            visibility_timeout_s=settings.claim_timeout_s, lease_s=settings.lease_s
+        )
         jobs = RedisJobStore(self._state)
         blobs = BlobStore(environment.blob_url)
         supervisor = Supervisor(
             serve.get_replica_context().replica_id.unique_id,
             jobs=jobs,
-            queue=RedisJobQueue(self._state),
-            lock=RedisCollectionLock(self._state),
+            queue=RedisJobQueue(self._state, lifetimes=lifetimes),
+            lock=RedisCollectionLock(self._state, lifetimes=lifetimes),
             store=self._store,
             blobs=blobs,
             model=model,
@@ -60,7 +69,11 @@ class IngestionSupervisor:
                 store=self._store,
                 blobs=blobs,
             ),
-            settings=SupervisorSettings(files_in_flight=settings.files_in_flight),
+            settings=SupervisorSettings(
+                files_in_flight=settings.files_in_flight,
+                heartbeat_s=settings.claim_timeout_s / BEATS,
+                lease_renewal_s=settings.lease_s / RENEWALS,
+            ),
         )
         self._running = asyncio.create_task(supervisor.run())
 

@@ -222,4 +222,5 @@ def _chunk(work: FileWork, document: Document, draft: ChunkDraft) -> Chunk:
         page=draft.page,
         start_char=draft.start_char,
         end_char=draft.end_char,
+        metadata=draft.metadata,
     )

@@ -13,7 +13,8 @@ class IngestionSettings:
 
     `embedding_app` and `embedding_deployment` name the Serve deployment that embeds.
     `task_cpus` is what Ray sets aside for a file being read. `embed_calls` batches of one file,
-    of `embed_batch` chunks each, are under way at a time: at least one for each replica.
+    of `embed_batch` chunks each, are under way at a time: at least one for each replica. A supervisor without a sign of life
+    for `claim_timeout_s` loses its jobs; `lease_s` is how long it holds a collection unrenewed.
     """
 
     files_in_flight: int = 2
@@ -22,6 +23,8 @@ class IngestionSettings:
     chunk_overlap_tokens: int = 30
     embed_batch: int = 64
     embed_calls: int = 4
+    claim_timeout_s: float = 30.0
+    lease_s: float = 300.0
     embedding_app: str = "rag"
     embedding_deployment: str = "Embedding"
 

@@ -27,6 +27,7 @@ from deployments.contracts.jobs import (
 )
 from deployments.contracts.retrieval import VectorStore
 from deployments.errors import (
+    CollectionNotFound,
     DependencyError,
     IllegalTransition,
     JobCancelled,
@@ -142,7 +143,7 @@ class Supervisor:
         lease = await self._lock.acquire(claim.collection, _undertaking(claim))
         if lease is not None:
             await self._lock.release(lease)
-        await self._queue.postpone(claim)
+        await self._queue.release(claim, self._name)
 
     async def _work_on(self, claim: Claim, lease: Lease) -> None:
         try:
@@ -151,6 +152,9 @@ class Supervisor:
             # It ended while it waited, or its record has expired: nothing is left to do.
             await self._close(claim, lease)
             return
+        except CollectionNotFound as failure:
+            await self._end(claim, lease, failure.code, failure.message)
+            return
         if claim.deliveries > self._settings.max_deliveries + job.files_done + job.files_failed:
             reason = f"It was started {claim.deliveries - 1} times and never came to an end."
             failure: RagserveError | None = RagserveError(reason)
@@ -158,9 +162,10 @@ class Supervisor:
         else:
             failure = await self._see_through(claim, job, lease)
             code = failure.code if failure else ""
-        ended = await self._jobs.finish(
-            claim.job_id, lease, error_code=code, error_message=failure.message if failure else ""
-        )
+        await self._end(claim, lease, code, failure.message if failure else "")
+
+    async def _end(self, claim: Claim, lease: Lease, code: str, message: str) -> None:
+        ended = await self._jobs.finish(claim.job_id, lease, error_code=code, error_message=message)
         if ended.state is JobState.COMPLETED and not ended.files_failed:
             # Otherwise the uploads stay for a resume, as long as the job's record does.
             with suppress(DependencyError):  # the sweep comes by later

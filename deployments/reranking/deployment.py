@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,8 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.contracts.engines import EngineSpec
 from deployments.errors import RerankUnavailable
-from deployments.resilience.remote import translating_remote_errors
+from deployments.logs import log_with_serve
+from deployments.resilience.remote import answer_of
 
 
 @serve.deployment
@@ -19,6 +19,7 @@ class RerankingServer:
     """Holds one engine."""
 
     def __init__(self, engine: EngineSpec) -> None:
+        log_with_serve()
         self._engine: Any = engine.load()
 
     async def rerank(self, question: str, passages: Sequence[str]) -> list[float]:
@@ -41,11 +42,11 @@ class RemoteReranker:
     async def rerank(self, question: str, passages: Sequence[str]) -> list[float]:
         if not passages:
             return []
-        with translating_remote_errors(RerankUnavailable, "the reranking deployment"):
-            response = self._handle.rerank.remote(question, list(passages))
-            try:
-                scores: list[float] = await response
-            except asyncio.CancelledError:
-                response.cancel()
-                raise
-            return scores
+        scores: list[float] = await answer_of(
+            self._handle.rerank.remote,
+            question,
+            list(passages),
+            unavailable=RerankUnavailable,
+            what="the reranking deployment",
+        )
+        return scores

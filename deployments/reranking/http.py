@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import httpx
 
+from deployments.environment import variable
 from deployments.errors import ConfigurationError, Overloaded, RerankUnavailable
 
 _RETRY_AFTER_S = 2.0
@@ -99,7 +99,7 @@ def _scores(answer: Any, passages: int) -> list[float]:
 def _authorization(api_key_env: str | None) -> dict[str, str]:
     if api_key_env is None:
         return {}
-    if not (key := os.environ.get(api_key_env, "")):
+    if not (key := variable(api_key_env)):
         raise ConfigurationError(
             f"the environment variable {api_key_env} must hold the rerank endpoint's API key"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 import httpx2
 import openai
 
+from deployments.environment import variable
 from deployments.errors import (
     CallerError,
     ConfigurationError,
@@ -38,14 +38,14 @@ _NO_KEY = "none"
 
 
 def key_from(api_key_env: str | None) -> str:
-    """The API key in that environment variable.
+    """The API key in that environment variable, or in the file that it names with `_FILE`.
 
     Raises:
-        ConfigurationError: the variable is not set.
+        ConfigurationError: neither is set.
     """
     if api_key_env is None:
         return _NO_KEY
-    if not (key := os.environ.get(api_key_env, "")):
+    if not (key := variable(api_key_env)):
         raise ConfigurationError(
             f"the environment variable {api_key_env} must hold the model server's API key"
         )

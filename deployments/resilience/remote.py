@@ -6,8 +6,10 @@ side: only the cause's own message may travel on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import (
@@ -20,6 +22,23 @@ from deployments.errors import DependencyError, Overloaded, RagserveError
 
 _RETRY_AFTER_S = 1.0
 """Full queues of a few requests empty within about this."""
+
+
+async def answer_of(
+    method: Callable[..., Any], *arguments: object, unavailable: type[DependencyError], what: str
+) -> Any:
+    """The answer of a handle's `method.remote`; a caller who leaves takes the remote call along.
+
+    Raises:
+        What `translating_remote_errors` raises.
+    """
+    with translating_remote_errors(unavailable, what):
+        response = method(*arguments)
+        try:
+            return await response
+        except asyncio.CancelledError:
+            response.cancel()
+            raise
 
 
 @contextmanager

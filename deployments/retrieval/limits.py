@@ -54,11 +54,11 @@ def _storable(chunk: Chunk) -> Chunk:
     text = _encodable(chunk.text)
     if len(text.encode()) > MAX_TEXT_BYTES:
         raise InvalidRequest(f"a chunk's text is longer than {MAX_TEXT_BYTES} bytes", id=chunk.id)
-    metadata = chunk.document.metadata
+    metadata = chunk.filterable
     for value in (metadata, facets(metadata)):
         if len(json.dumps(value)) > MAX_TEXT_BYTES:
             raise InvalidRequest(
-                f"a document's metadata is longer than {MAX_TEXT_BYTES} bytes",
+                f"a chunk's metadata is longer than {MAX_TEXT_BYTES} bytes",
                 document_id=chunk.document.id,
             )
     document = replace(

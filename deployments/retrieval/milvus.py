@@ -51,7 +51,7 @@ PAGE_ROWS: Final = 5_000
 EF_SEARCH: Final = 64
 """HNSW's search width, at least; it must not be below the number of results."""
 
-_DOCUMENT_COLUMNS: Final = [name for name in COLUMNS if name != "text"]
+_DOCUMENT_COLUMNS: Final = [name for name in COLUMNS if name not in {"text", "chunk_metadata"}]
 
 
 class MilvusStore:

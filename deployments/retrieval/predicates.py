@@ -20,7 +20,7 @@ _COMPARE: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {
 
 def matches(tree: Filter, chunk: Chunk) -> bool:
     """Whether the chunk passes the filter."""
-    return _matches(tree, chunk, facets(chunk.document.metadata))
+    return _matches(tree, chunk, facets(chunk.filterable))
 
 
 def _matches(tree: Filter, chunk: Chunk, spread: Mapping[str, Scalar]) -> bool:

@@ -28,6 +28,7 @@ COLUMNS: Final = (
     "chunk_count",
     "ingested_at",
     "metadata",
+    "chunk_metadata",
 )
 """Everything of a row but its vectors and its facets: what a chunk is made from again."""
 
@@ -36,7 +37,7 @@ def to_row(chunk: Chunk, vector: Vectors) -> dict[str, Any]:
     """One row; the facets become dynamic fields beside the columns."""
     document = chunk.document
     return {
-        **facets(document.metadata),
+        **facets(chunk.filterable),
         "id": chunk.id,
         "document_id": document.id,
         "version": document.version,
@@ -55,6 +56,7 @@ def to_row(chunk: Chunk, vector: Vectors) -> dict[str, Any]:
         "chunk_count": document.chunk_count,
         "ingested_at": document.ingested_at_s,
         "metadata": dict(document.metadata),
+        "chunk_metadata": dict(chunk.metadata),
     }
 
 
@@ -70,6 +72,7 @@ def to_chunk(row: Mapping[str, Any]) -> Chunk:
         page=None if page == NO_PAGE else page,
         start_char=row["start_char"],
         end_char=row["end_char"],
+        metadata=row["chunk_metadata"],
     )
 
 

@@ -53,6 +53,7 @@ def schema(collection: Collection) -> CollectionSchema:
         made.add_field(name, DataType.INT64)
     made.add_field("ingested_at", DataType.DOUBLE)
     made.add_field("metadata", DataType.JSON)
+    made.add_field("chunk_metadata", DataType.JSON)
     made.add_field(
         "text",
         DataType.VARCHAR,

@@ -19,6 +19,7 @@ growing even where Redis came back empty.
     P:queue, P:queue:dead           streams
     P:lock:<collection>             string, the lease          (expires)
     P:fence:<collection>            string, newest fence; never deleted
+    P:dropped:<collection>          string, number of its last deletion; never deleted
     P:epoch:<collection>            string, newest epoch
     P:hidden:<collection>           set, versions that searches must not see
     P:sweep                         zset, <collection>:<version> by when to delete it from the store
@@ -134,6 +135,9 @@ class Keys:
 
     def fence(self, collection: str) -> str:
         return f"{self.prefix}:fence:{collection}"
+
+    def dropped(self, collection: str) -> str:
+        return f"{self.prefix}:dropped:{collection}"
 
     # Visibility
 

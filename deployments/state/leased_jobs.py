@@ -20,7 +20,7 @@ from deployments.state.scripts import Script
 
 _LEASED_KEYS = (
     "job", "specs", "files", "events", "pending", "active", "expiring", "queue",
-    "sequence", "fence", "epoch", "hidden", "sweep", "tombstones",
+    "sequence", "fence", "dropped", "epoch", "hidden", "sweep", "tombstones",
 )  # fmt: skip
 
 
@@ -114,6 +114,7 @@ class LeasedJobs:
         keys = self._job_keys(job_id) | {
             "sequence": self._keys.sequence,
             "fence": self._keys.fence(collection),
+            "dropped": self._keys.dropped(collection),
             "epoch": self._keys.epoch(collection),
             "hidden": self._keys.hidden(collection),
             "sweep": self._keys.sweep,

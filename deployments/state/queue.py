@@ -19,6 +19,8 @@ from deployments.state.records import pairs
 from deployments.state.scripts import Script
 
 GROUP = "supervisors"
+_NOBODY = "nobody"
+"""The consumer that entries given up belong to: it never asks for any."""
 _MOST_DEAD_LETTERS = 10_000
 
 
@@ -38,6 +40,7 @@ class RedisJobQueue:
         self._heartbeat = Script(client, "heartbeat", ("queue",))
         self._acknowledge = Script(client, "acknowledge", ("queue",))
         self._postpone = Script(client, "postpone", ("queue",))
+        self._give_up = Script(client, "give_up", ("queue",))
         self._bury = Script(client, "bury", ("queue", "dead_letters"))
 
     async def claim(self, consumer: str, wait_s: float = 1.0) -> Claim | None:
@@ -99,6 +102,15 @@ class RedisJobQueue:
             job_id=claim.job_id,
             collection=claim.collection,
             tries=claim.deliveries - 1,
+        )
+
+    async def release(self, claim: Claim, consumer: str) -> None:
+        await self._of_entry(
+            self._give_up,
+            claim,
+            consumer=consumer,
+            nobody=_NOBODY,
+            visibility_timeout_ms=self._visibility_timeout_ms,
         )
 
     async def bury(self, claim: Claim, reason: str) -> None:

@@ -39,7 +39,7 @@ class RedisVisibility:
         self._remembered: OrderedDict[str, Snapshot] = OrderedDict()
         self._hide = Script(client, "hide", ("sequence", "epoch", "hidden", "sweep", "tombstones"))
         self._swept = Script(client, "swept", ("hidden", "sweep", "tombstones"))
-        self._forget = Script(client, "forget", ("sequence", "epoch", "fence", "lock"))
+        self._forget = Script(client, "forget", ("sequence", "epoch", "fence", "lock", "dropped"))
 
     async def snapshot(self, collection: str) -> Snapshot:
         if not self._outage.lasts:
@@ -99,4 +99,5 @@ class RedisVisibility:
             "tombstones": self._keys.tombstones,
             "fence": self._keys.fence(collection),
             "lock": self._keys.lock(collection),
+            "dropped": self._keys.dropped(collection),
         }

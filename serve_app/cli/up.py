@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
+from deployments.environment import Environment
 from deployments.errors import ConfigurationError, Unauthenticated
 from serve_app.cli.collections import ensure
 from serve_app.cli.connection import DEFAULT_URL, JsonOption
@@ -36,23 +37,6 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 SAMPLE_COLLECTION = "ragserve_docs"
 WATCH_S = 1.0
 READY_TIMEOUT_S = 60.0
-GIVEN = (
-    "RAGSERVE_ENV",
-    "REDIS_URL",
-    "CACHE_REDIS_URL",
-    "MILVUS_URI",
-    "MILVUS_TOKEN",
-    "BLOB_URL",
-    "MODEL_CACHE",
-    "API_KEY_PEPPER",
-    "OLLAMA_EMBED_URL",
-    "OLLAMA_EMBED_MODEL",
-    "OLLAMA_LLM_URL",
-    "OLLAMA_LLM_MODEL",
-    "OPENAI_BASE_URL",
-    "OPENAI_MODEL",
-    "OPENAI_API_KEY",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +78,8 @@ def up(
     """Start everything on this machine, and stay until Ctrl-C.
 
     Redis, Milvus, the models and Ray are started here unless a URL names one elsewhere: REDIS_URL,
-    CACHE_REDIS_URL, MILVUS_URI, OLLAMA_EMBED_URL, OLLAMA_LLM_URL, OPENAI_BASE_URL.
+    CACHE_REDIS_URL, MILVUS_URI, OLLAMA_EMBED_URL, OLLAMA_LLM_URL, OPENAI_BASE_URL. Each can be
+    given as a file, with REDIS_URL_FILE and so on.
     """
     # Deferred: Ray takes seconds to import, and only this command needs it.
     from serve_app.embedded.system import Wishes, running_system
@@ -104,14 +89,15 @@ def up(
     place = Home(home)
     place.prepare()
     _refuse_second(place)
-    environment = {name: os.environ[name] for name in GIVEN if os.environ.get(name)}
     wishes = Wishes(config=config, host=host, port=port, dashboard_port=dashboard)
     url = f"http://{host}:{port}"
     with _recorded(place, url), _interruptible():
         try:
             with (
                 notes.status("starting") as progress,
-                running_system(place, wishes, environment, _teller(notes, progress)) as system,
+                running_system(
+                    place, wishes, Environment.given(), _teller(notes, progress)
+                ) as system,
             ):
                 key = development_key(place, system.environment)
                 _await_ready(url)

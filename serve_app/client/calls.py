@@ -98,19 +98,18 @@ def me() -> Call[PrincipalOut]:
 
 
 def ready() -> Call[HealthOut]:
-    """GET /v1/me."""
+    """GET /health/ready."""
     # A server that is not ready says so with 503 and the same body.
     return Call("GET", "/health/ready", HealthOut, also_accepts=frozenset({503}))
 
 
 def list_collections() -> Call[CollectionList]:
-    """GET /health/ready."""
+    """GET /v1/collections."""
     return Call("GET", "/v1/collections", CollectionList)
 
 
 def get_collection(name: str) -> Call[CollectionOut]:
     """GET /v1/collections/{c}."""
-    """GET /v1/collections."""
     return Call("GET", _collection(name), CollectionOut)
 
 

@@ -114,6 +114,8 @@ def _serve_flags(home: Home) -> dict[str, str]:
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ingress_port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ingress_port + DIRECT_INGRESS_PORTS),
+        # Ray's default of 15 is for batch work; a replica answers people.
+        "RAY_worker_niceness": "0",
         # The only node has nowhere to drain to.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1",
         # A busy machine is slow to start a proxy; killing it for that makes it slower.

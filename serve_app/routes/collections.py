@@ -61,6 +61,9 @@ async def delete_collection(
 ) -> None:
     """Delete a collection with all its documents. Jobs that write to it end FAILED."""
     require_collection(caller, collection)
+    await services.store.get_collection(collection)
+    # First, too: should this process die in between, no job goes on in a new collection.
+    await services.visibility.forget(collection)
     await services.store.drop_collection(collection)
     await services.visibility.forget(collection)
 

@@ -139,7 +139,7 @@ def _passage(number: int, passage: Passage) -> schemas.PassageOut:
         dense_score=passage.dense_score,
         lexical_score=passage.lexical_score,
         rerank_score=passage.rerank_score,
-        metadata=dict(chunk.document.metadata),
+        metadata=dict(chunk.filterable),
     )
 
 

@@ -170,6 +170,7 @@ class IngestionRoom:
         collection: str = COLLECTION,
         *,
         document_ids: Mapping[str, str] | None = None,
+        content_type: str = "text/plain",
     ) -> Job:
         """A job of one file a text; the text's name is its source."""
         specs = []
@@ -178,7 +179,7 @@ class IngestionRoom:
             document_id = (document_ids or {}).get(name, f"doc-{name}")
             specs.append(
                 FileSpec(
-                    number, document_id, name, name, blob.url, "text/plain",
+                    number, document_id, name, name, blob.url, content_type,
                     blob.sha256, blob.size_bytes, {"kind": "test"},
                 )
             )  # fmt: skip

@@ -12,9 +12,12 @@ import pytest
 from ingestion_room import COLLECTION, HASTY, LIMITS, IngestionRoom, texts, until
 
 from deployments.contracts.jobs import FileState, Snapshot
+from deployments.contracts.retrieval import SearchMode, SearchRequest
 from deployments.errors import EmbeddingUnavailable, JobCancelled, StateUnavailable
 from deployments.ingestion.chunking import Chunker
 from deployments.ingestion.file_ingestion import FileIngestion, FileWork
+from deployments.ingestion.readers import registry
+from deployments.ingestion.readers.document import ExtractedDocument, ReadLimits
 
 
 class GatedEmbedder:
@@ -115,6 +118,28 @@ async def test_a_cancelled_job_stops_the_file_at_its_next_report(room):
         await running
     assert await room.visible() == []
     assert embedder.calls < 10
+
+
+def read_rows(path: Path, content_type: str, name: str) -> ExtractedDocument:
+    return registry.read(path, content_type, name, ReadLimits())
+
+
+async def test_a_row_of_a_table_is_found_by_its_columns(room):
+    csv = "name,wingspan\nkestrel,76\nbuzzard,118\n"
+    job = await room.submit({"birds.csv": csv}, content_type="text/csv")
+    lease = await room.lock.acquire(COLLECTION, "test")
+    await room.jobs.start(job.id, lease)
+    work = FileWork(job.id, COLLECTION, (await room.jobs.files(job.id))[0].spec, lease)
+    await ingestion(room, room.embedder, read=read_rows).run(work)
+
+    async def found(narrowed: dict[str, object]) -> list[str]:
+        request = SearchRequest(COLLECTION, "wingspan", None, SearchMode.LEXICAL, filter=narrowed)
+        return [passage.chunk.text for passage in await room.store.search(request)]
+
+    assert await found({"field": "wingspan", "gt": 100}) == ["name: buzzard\nwingspan: 118"]
+    assert len(await found({"field": "kind", "eq": "test"})) == 2
+    [document] = await room.store.list_documents(COLLECTION)
+    assert document.metadata == {"kind": "test"}, "a row's columns are not its document's"
 
 
 async def test_an_uncommitted_version_is_no_reason_to_leave_a_file_alone(room):

@@ -327,6 +327,30 @@ async def test_a_poison_job_is_buried_though_its_undertaker_dies(room, ends_at):
     assert [letter.job_id for letter in await room.queue.buried()] == ["job"]
 
 
+@pytest.mark.parametrize("dropped_at", [0, 2])
+async def test_a_job_writes_nothing_to_a_new_collection_of_the_dropped_ones_name(room, dropped_at):
+    async def replaced_in_mid_job(work: Any, run: Any) -> None:
+        if work.job_id == "job" and work.spec.number == dropped_at:
+            model = await room.embedder.model()
+            await room.store.drop_collection(COLLECTION)
+            await room.visibility.forget(COLLECTION)
+            await room.store.create_collection(Collection(COLLECTION, model))
+        await run()
+
+    await room.submit(texts(5))
+    async with room.running(script=replaced_in_mid_job):
+        job = await room.ended()
+        assert (job.state, job.error_code) == (JobState.FAILED, "collection_not_found")
+        assert await room.chunks() == frozenset()
+        await room.jobs.resume("job")
+        job = await room.ended()
+        assert (job.state, job.error_code) == (JobState.FAILED, "collection_not_found")
+        await room.submit(texts(2), "later")
+        job = await room.ended("later")
+    assert job.state is JobState.COMPLETED
+    assert {source for source, _, _ in await room.chunks()} == {"file-0.txt", "file-1.txt"}
+
+
 async def test_a_dropped_collection_ends_its_job_with_the_reason(room):
     begun = asyncio.Event()
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from chunk_samples import collection
-from milvus_server import MilvusLiteServer
 
 from deployments.contracts.retrieval import VectorStore
 from deployments.retrieval.memory import MemoryStore
 from deployments.retrieval.milvus import MilvusStore
+from tests.services import MilvusLiteServer
 
 _numbers = count()
 

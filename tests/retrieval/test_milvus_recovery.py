@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chunk_samples import axis, chunk, collection, document, stacked
-from milvus_server import MilvusLiteServer
 
 from deployments.contracts.retrieval import Passage, SearchMode, SearchRequest
 from deployments.errors import StoreUnavailable
 from deployments.retrieval.milvus import MilvusStore
+from tests.services import MilvusLiteServer
 
 
 @pytest.fixture

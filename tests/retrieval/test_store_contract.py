@@ -281,6 +281,24 @@ async def test_a_filter_narrows_every_mode(store: VectorStore, name: str) -> Non
             assert {passage.chunk.document.id for passage in found} == expected
 
 
+async def test_a_filter_finds_a_row_by_its_own_columns_and_its_documents(
+    store: VectorStore, name: str
+) -> None:
+    table = document("table", chunks=3, metadata={"team": "birds", "shared": "document"})
+    rows = [replace(chunk(table, n), metadata={"wingspan": n, "shared": "row"}) for n in range(3)]
+    await store.upsert(name, rows, stacked(axis(0), axis(0), axis(0)))
+    for narrowed, expected in (
+        ({"field": "wingspan", "gte": 1}, {1, 2}),
+        ({"field": "team", "eq": "birds"}, {0, 1, 2}),
+        ({"field": "shared", "eq": "row"}, set()),
+    ):
+        found = await store.search(_search(name, SearchMode.DENSE, filter=narrowed))
+        assert {passage.chunk.number for passage in found} == expected
+    (second,) = await store.get_chunks(name, "table", 1, [1])
+    assert second == rows[1]
+    assert await store.list_documents(name) == [table]
+
+
 async def test_a_filter_that_is_wrong_is_refused(store: VectorStore, name: str) -> None:
     with pytest.raises(InvalidFilter):
         await store.search(_search(name, SearchMode.DENSE, filter={"field": "year", "is": 1}))

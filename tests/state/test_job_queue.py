@@ -112,6 +112,33 @@ async def test_a_postponed_job_goes_to_the_end_and_is_no_nearer_its_burial(room:
     assert (again.job_id, again.deliveries) == ("one", 1)
 
 
+async def test_a_released_job_keeps_its_place_and_is_no_nearer_its_burial(room: Room) -> None:
+    await _submit(room, "one", "two", "three")
+    first = await _claim(room, "ends")
+    second = await _claim(room, "works")
+    await room.queue.release(first, "ends")
+    await room.queue.release(first, "ends")  # its first answer was lost
+
+    assert not await room.queue.heartbeat(first, "ends")
+    again = await _claim(room, "next")
+    assert (again.entry_id, again.job_id, again.deliveries) == (first.entry_id, "one", 1)
+    assert (await _claim(room, "next")).job_id == "three"
+    assert await room.queue.heartbeat(second, "works")
+    assert await room.queue.depth() == 3
+
+
+async def test_a_claim_that_another_has_taken_over_is_not_released(make_room: MakeRoom) -> None:
+    room = make_room(IMPATIENT)
+    await _submit(room, "job")
+    lost = await _claim(room, "slow")
+    await asyncio.sleep(0.15)
+    taken = await _claim(room, "heir")
+    await room.queue.release(lost, "slow")
+
+    assert await room.queue.heartbeat(taken, "heir")
+    assert await room.queue.claim("third", wait_s=0) is None
+
+
 async def test_tries_are_counted_across_a_postponement(make_room: MakeRoom) -> None:
     room = make_room(IMPATIENT)
     await _submit(room, "job")

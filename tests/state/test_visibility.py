@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from deployments.errors import LeaseLost
+from deployments.contracts.jobs import JobState
+from deployments.errors import CollectionNotFound, LeaseLost
 from deployments.state.keys import Lifetimes
-from tests.state.conftest import MakeRoom, Room
+from tests.state.conftest import MakeRoom, Room, files_of
 
 DAY_S = 24 * 3600
 
@@ -179,6 +180,23 @@ async def test_writers_of_a_dropped_collection_are_refused(room: Room) -> None:
     assert snapshot.epoch > epoch
     assert open_version in snapshot.hidden_versions  # not in a new collection of that name either
     assert await room.lock.acquire(room.collection, "next") is not None
+
+
+async def test_a_job_is_not_started_on_a_new_collection_of_the_name_of_a_dropped_one(
+    room: Room,
+) -> None:
+    lease = await room.started(1)
+    await room.jobs.submit("waiting", room.collection, "alice", files_of(1))
+    await room.visibility.forget(room.collection)
+    await room.jobs.submit("new", room.collection, "alice", files_of(1))
+
+    lease = await room.lease("next")
+    for job_id in ("job", "waiting"):
+        with pytest.raises(CollectionNotFound):
+            await room.jobs.start(job_id, lease)
+        ended = await room.jobs.finish(job_id, lease, error_code="collection_not_found")
+        assert ended.state is JobState.FAILED
+    assert (await room.jobs.start("new", lease)).state is JobState.PROCESSING
 
 
 async def test_versions_fences_and_epochs_never_come_into_use_again(room: Room) -> None:

@@ -17,7 +17,7 @@ from deployments.contracts.jobs import (
     Lease,
     Transition,
 )
-from deployments.errors import IllegalTransition, JobNotFound, LeaseLost
+from deployments.errors import CollectionNotFound, IllegalTransition, JobNotFound, LeaseLost
 from deployments.state.memory.versions import abort_version, retire_version
 from deployments.state.memory.world import JobEntry, World
 from deployments.state.policies import LONGEST_MESSAGE_CHARS
@@ -41,6 +41,8 @@ class MemoryLeasedJobs:
 
     async def start(self, job_id: str, lease: Lease) -> Job:
         entry = self._under_lease(job_id, lease)
+        if entry.number < self._world.collection(lease.collection).dropped:
+            raise CollectionNotFound("The collection was deleted after the job had been submitted.")
         if entry.job.state is JobState.PROCESSING and entry.fence == lease.fence:
             return entry.job
         if entry.job.state is not JobState.PROCESSING:

@@ -53,6 +53,12 @@ class MemoryJobQueue:
         if self._world.queue.pop(claim.entry_id, None) is not None:
             self._world.enqueue(claim.job_id, claim.collection, claim.deliveries - 1)
 
+    async def release(self, claim: Claim, consumer: str) -> None:
+        entry = self._world.queue.get(claim.entry_id)
+        if entry is not None and entry.consumer == consumer:
+            entry.consumer = ""
+            entry.deliveries -= 1
+
     async def bury(self, claim: Claim, reason: str) -> None:
         if self._world.queue.pop(claim.entry_id, None) is None:
             return

@@ -47,6 +47,6 @@ class MemoryVisibility:
 
     async def forget(self, collection: str) -> None:
         entry = self._world.collection(collection)
-        entry.fence = self._world.next_number()
+        entry.fence = entry.dropped = self._world.next_number()
         entry.lease = None
         entry.epoch = self._world.next_number()

@@ -41,6 +41,8 @@ class CollectionEntry:
     lease: Lease | None = None
     lease_expires_at_s: float = 0.0
     fence: int = 0
+    dropped: int = 0
+    """The number of its last deletion."""
     epoch: int = 0
     hidden: set[int] = field(default_factory=set)
     due_at_s: dict[int, float] = field(default_factory=dict)

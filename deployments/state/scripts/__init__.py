@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from deployments.errors import (
+    CollectionNotFound,
     IllegalTransition,
     JobNotFound,
     LeaseLost,
@@ -60,7 +61,8 @@ class Script:
 
         Raises:
             StateUnavailable: Redis is out or refused the command.
-            JobNotFound, IllegalTransition, LeaseLost, QueueFull: the script refused.
+            CollectionNotFound, JobNotFound, IllegalTransition, LeaseLost, QueueFull: the script
+                refused.
         """
         async with answering():
             try:
@@ -99,6 +101,8 @@ def _refusal(text: str) -> RagserveError | None:
     match code:
         case "JOB_NOT_FOUND":
             return JobNotFound(message)
+        case "COLLECTION_NOT_FOUND":
+            return CollectionNotFound(message)
         case "ILLEGAL":
             return IllegalTransition(message)
         case "LEASE_LOST":

@@ -1,5 +1,8 @@
 local job = load_job()
 demand_lease(job)
+if tonumber(job.number) < tonumber(redis.call('GET', KEY.dropped) or '0') then
+  refuse('COLLECTION_NOT_FOUND', 'The collection was deleted after the job had been submitted.')
+end
 if job.state == 'PROCESSING' then
   if job.fence == ARG.fence then
     return redis.call('HGETALL', KEY.job) -- said before, and the answer was lost

@@ -29,8 +29,9 @@ for i = 2, #ARGV, 3 do
   bytes_total = bytes_total + size_bytes
 end
 
+local number = next_number()
 redis.call('HSET', KEY.job,
-  'id', ARG.job_id, 'collection', ARG.collection, 'owner', ARG.owner,
+  'id', ARG.job_id, 'number', number, 'collection', ARG.collection, 'owner', ARG.owner,
   'files_total', whole(files_total), 'files_done', '0', 'files_unchanged', '0',
   'files_failed', '0', 'chunks_done', '0', 'chunks_total', '0',
   'bytes_total', whole(bytes_total), 'bytes_done', '0', 'attempts', '0', 'fence', '',
@@ -38,7 +39,6 @@ redis.call('HSET', KEY.job,
   'created_at_s', now_s, 'started_at_s', '0', 'ended_at_s', '0')
 move({ owner = ARG.owner, collection = ARG.collection, transitions = '' }, 'PENDING')
 
-local number = next_number()
 redis.call('ZADD', KEY.jobs, number, ARG.job_id)
 redis.call('ZADD', KEY.jobs_of_owner, number, ARG.job_id)
 redis.call('ZADD', KEY.jobs_of_collection, number, ARG.job_id)
