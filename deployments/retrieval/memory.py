@@ -21,7 +21,7 @@ from deployments.retrieval.filters import Filter, parse
 from deployments.retrieval.lexical import Bm25Index
 from deployments.retrieval.limits import check_search, storable
 from deployments.retrieval.predicates import matches
-from deployments.retrieval.ranking import passages
+from deployments.retrieval.ranking import Ranking
 
 
 @dataclass(slots=True)
@@ -96,7 +96,8 @@ class MemoryStore:
             shelf.words = shelf.words or Bm25Index({k: c.text for k, c in shelf.chunks.items()})
             scores = shelf.words.scores(request.text)
             lexical = _best({k: score for k, score in scores.items() if k in chunks}, depth)
-        return passages(request, chunks, dense, lexical)
+        ranking = Ranking.of(request, dense, lexical)
+        return ranking.passages(ranking.best(request.limit), chunks)
 
     async def get_chunks(
         self, collection: str, document_id: str, version: int, numbers: Sequence[int]

@@ -31,7 +31,7 @@ from deployments.retrieval.filters import parse
 from deployments.retrieval.lexical import words
 from deployments.retrieval.limits import check_search, storable
 from deployments.retrieval.lite import LiteWriter
-from deployments.retrieval.ranking import passages
+from deployments.retrieval.ranking import Ranking
 from deployments.retrieval.rows import COLUMNS, to_chunk, to_document, to_row
 from deployments.retrieval.schema import (
     PREFIX,
@@ -154,10 +154,20 @@ class MilvusStore:
         depth = request.limit
         if request.mode is SearchMode.HYBRID:
             depth = max(request.limit, request.candidates)
-        (dense, dense_chunks), (lexical, lexical_chunks) = await asyncio.gather(
+        dense, lexical = await asyncio.gather(
             self._dense(request, where, depth), self._lexical(request, where, depth)
         )
-        return passages(request, {**lexical_chunks, **dense_chunks}, dense, lexical)
+        ranking = Ranking.of(request, dense, lexical)
+        keys = ranking.best(request.limit)
+        return ranking.passages(keys, await self._chunks(request.collection, keys))
+
+    async def _chunks(self, collection: str, ids: Sequence[str]) -> dict[str, Chunk]:
+        """Whole rows of few chunks: to read those of all candidates takes twice the time."""
+        if not ids:
+            return {}
+        where = f"id in [{', '.join(map(quoted, ids))}]"
+        rows = await self._query(collection, where, list(COLUMNS), limit=len(ids))
+        return {chunk.id: chunk for chunk in map(to_chunk, rows)}
 
     async def get_chunks(
         self, collection: str, document_id: str, version: int, numbers: Sequence[int]
@@ -217,19 +227,15 @@ class MilvusStore:
         await self._lite.close()
         await self._connection.close()
 
-    async def _dense(
-        self, request: SearchRequest, where: str, depth: int
-    ) -> tuple[dict[str, float], dict[str, Chunk]]:
+    async def _dense(self, request: SearchRequest, where: str, depth: int) -> dict[str, float]:
         if request.vector is None or request.mode is SearchMode.LEXICAL:
-            return {}, {}
+            return {}
         vector = np.ascontiguousarray(request.vector, dtype=np.float32)
         return await self._nearest(request.collection, "dense", vector, where=where, depth=depth)
 
-    async def _lexical(
-        self, request: SearchRequest, where: str, depth: int
-    ) -> tuple[dict[str, float], dict[str, Chunk]]:
+    async def _lexical(self, request: SearchRequest, where: str, depth: int) -> dict[str, float]:
         if request.mode is SearchMode.DENSE or not words(request.text):
-            return {}, {}
+            return {}
         return await self._nearest(
             request.collection, "sparse", request.text, where=where, depth=depth
         )
@@ -242,7 +248,7 @@ class MilvusStore:
         *,
         where: str,
         depth: int,
-    ) -> tuple[dict[str, float], dict[str, Chunk]]:
+    ) -> dict[str, float]:
         answers = await self._call(
             collection,
             lambda client: client.search(
@@ -254,16 +260,14 @@ class MilvusStore:
                 },
                 filter=where,
                 limit=depth,
-                output_fields=list(COLUMNS),
+                output_fields=["id"],
                 **ONCE,
             ),
         )
         hits = answers[0]
-        chunks = [to_chunk(hit["entity"]) for hit in hits]
         # Milvus Lite gives BM25 scores, which are never negative, with a minus.
         sign = -1.0 if column == "sparse" and hits and hits[0]["distance"] < 0 else 1.0
-        scores = {chunk.id: sign * hit["distance"] for chunk, hit in zip(chunks, hits, strict=True)}
-        return scores, {chunk.id: chunk for chunk in chunks}
+        return {hit["id"]: sign * hit["distance"] for hit in hits}
 
     async def _count(self, collection: str, where: str, hidden: frozenset[int]) -> int:
         # What is there less what is hidden: hidden rows are few, and Milvus Lite reads whatever

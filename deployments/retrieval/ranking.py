@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from deployments.contracts.retrieval import Chunk, Fusion, Passage, SearchMode, SearchRequest
 from deployments.retrieval import fusion
 
 
-def passages(
-    request: SearchRequest,
-    chunks: Mapping[str, Chunk],
-    dense: Mapping[str, float],
-    lexical: Mapping[str, float],
-) -> list[Passage]:
-    """The best `request.limit` passages, from scores by chunk id. Ties keep a fixed order."""
-    scores = _scores(request, dense, lexical)
-    best = sorted(
-        scores, key=lambda key: (-scores[key], chunks[key].document.id, chunks[key].number, key)
-    )
-    return [
-        Passage(chunks[key], scores[key], dense.get(key), lexical.get(key))
-        for key in best[: request.limit]
-    ]
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Scores by chunk id, of each index and of both together."""
+
+    scores: Mapping[str, float]
+    dense: Mapping[str, float]
+    lexical: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls, request: SearchRequest, dense: Mapping[str, float], lexical: Mapping[str, float]
+    ) -> Ranking:
+        """The ranking that a request asks for."""
+        return cls(_scores(request, dense, lexical), dense, lexical)
+
+    def best(self, limit: int) -> list[str]:
+        """Ids of the best `limit` chunks, best first. Ties keep a fixed order."""
+        return sorted(self.scores, key=lambda key: (-self.scores[key], key))[:limit]
+
+    def passages(self, keys: Sequence[str], chunks: Mapping[str, Chunk]) -> list[Passage]:
+        """The chunks of these ids with their scores; one that is gone by now is left out."""
+        return [
+            Passage(chunks[key], self.scores[key], self.dense.get(key), self.lexical.get(key))
+            for key in keys
+            if key in chunks
+        ]
 
 
 def _scores(
