@@ -119,6 +119,8 @@ class Started:
 
     def use(self) -> None:
         """Take documents in and answer questions, as a user would."""
+        while not self._home.development_key.exists():
+            time.sleep(POLL_S)  # it is made once the service is ready
         key = self._home.development_key.read_text().strip()
         with Ragserve(self._url, key, timeout_s=300) as client:
             client.create_collection("used")

@@ -64,6 +64,7 @@ def ray_head(
         "--include-log-monitor=false",
         *("--node-ip-address", "127.0.0.1"),
         *("--port", str(port)),
+        "--no-monitor",  # the autoscaler's: there is nothing to scale
         *("--ray-client-server-port", str(free_port())),
         *("--dashboard-agent-listen-port", str(free_port())),
         *("--num-cpus", str(cpus)),
