@@ -101,6 +101,7 @@ class Environment(BaseSettings):
     )
     openai_model: str = "default"
     openai_embed_model: str = "text-embedding-3-small"
+    rerank_url: str = Field(default="", description="Rerank endpoint, for reranking by HTTP.")
     openai_api_key: SecretStr = SecretStr("")
 
     @classmethod

@@ -12,6 +12,7 @@ from ray.serve import Application
 from deployments.contracts.engines import EngineSpec
 from deployments.embedding.deployment import EmbeddingServer
 from deployments.environment import Environment
+from deployments.errors import ConfigurationError
 from deployments.generation.deployment import GenerationServer
 from deployments.ingestion.deployment import IngestionSupervisor
 from deployments.ingestion.settings import IngestionSettings
@@ -43,7 +44,7 @@ def rag(args: RagArgs) -> Application:
         generation_engine(args.generation, environment),
     )
     reranking = None
-    if args.reranking.engine == "maxsim":
+    if args.reranking.engine != "none":
         reranking = _bind(
             RerankingServer, "Reranking", args.reranking, reranking_engine(args, environment)
         )
@@ -160,7 +161,20 @@ def _openai_key_variable(environment: Environment) -> str | None:
 
 
 def reranking_engine(args: RagArgs, environment: Environment) -> EngineSpec:
-    """MaxSim over the token vectors of an embedding engine of its own."""
+    """A rerank endpoint, or MaxSim over the token vectors of an embedding engine of its own."""
+    if args.reranking.engine == "http":
+        if not environment.rerank_url:
+            raise ConfigurationError(
+                "The reranking engine is 'http': set RERANK_URL to its address."
+            )
+        return EngineSpec(
+            "deployments.reranking.http:HttpReranker",
+            {
+                "url": environment.rerank_url,
+                "style": args.reranking.style,
+                "model": args.reranking.model,
+            },
+        )
     return EngineSpec(
         "deployments.reranking.maxsim:MaxSimReranker",
         {"embedder": embedding_engine(args.embedding, environment)},

@@ -51,9 +51,15 @@ class GenerationArgs(ReplicaArgs):
 
 
 class RerankingArgs(ReplicaArgs):
-    """Reranking by the embedding model's token vectors (`maxsim`), or none."""
+    """Reranking by the embedding model's token vectors (`maxsim`), by an HTTP endpoint, or none.
 
-    engine: Literal["none", "maxsim"] = "none"
+    The endpoint is the node's `RERANK_URL`; `style` says what it speaks (TEI's own, or Cohere's,
+    which vLLM and others took up).
+    """
+
+    engine: Literal["none", "maxsim", "http"] = "none"
+    style: Literal["tei", "cohere"] = "tei"
+    model: str | None = None
 
 
 class QueryArgs(Args):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -53,13 +55,13 @@ class RunningSystem:
         return text
 
 
-@pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
-    """One real system for the whole suite: stores, Ray, models and the applications."""
-    folder = tmp_path_factory.mktemp("system")
+@contextmanager
+def system_in(folder: Path, **ingestion: Any) -> Iterator[RunningSystem]:
+    """A real system whose ingestion has these arguments, up inside the block."""
     config = yaml.safe_load(LOCAL_CONFIG.read_text())
-    rag = next(app for app in config["applications"] if app["name"] == "rag")
-    rag["args"] = rag["args"] | {"limits": GENEROUS}
+    apps = {app["name"]: app for app in config["applications"]}
+    apps["rag"]["args"] |= {"limits": GENEROUS}
+    apps["ingestion"]["args"] |= ingestion
     (folder / "serve.yaml").write_text(yaml.safe_dump(config))
     # The converted models are kept between runs: making them takes seconds, every time the same.
     models = Path(os.environ.get("RAGSERVE_TEST_MODELS", ".ragserve/models")).resolve()
@@ -69,6 +71,13 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
         unkeyed = RunningSystem(f"http://127.0.0.1:{wishes.port}", "", embedded)
         key = asyncio.run(unkeyed.make_key(["query", "ingest", "admin"], ["*"]))
         yield RunningSystem(unkeyed.url, key, embedded)
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
+    """One real system for the whole suite: stores, Ray, models and the applications."""
+    with system_in(tmp_path_factory.mktemp("system")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ class IngestionSettings:
 
     `embedding_app` and `embedding_deployment` name the Serve deployment that embeds.
     `task_cpus` is what Ray sets aside for a file being read. `embed_calls` batches of one file,
-    of `embed_batch` chunks each, are under way at a time: at least one for each replica. A supervisor without a sign of life
-    for `claim_timeout_s` loses its jobs; `lease_s` is how long it holds a collection unrenewed.
+    of `embed_batch` chunks each, are under way at a time: at least one for each replica.
+    A supervisor without a sign of life for `claim_timeout_s` loses its jobs; `lease_s` is how
+    long it holds a collection unrenewed.
     """
 
     files_in_flight: int = 2

@@ -78,7 +78,7 @@ class Supervisor:
         self._sweep = sweep
         self._settings = settings or SupervisorSettings()
         self._files = FileRuns(jobs, run_file, self._settings)
-        self._held: set[str] = set()
+        self._held: dict[str, Claim] = {}
         self._slots = asyncio.Semaphore(self._settings.jobs_in_flight)
 
     async def run(self) -> None:
@@ -88,13 +88,18 @@ class Supervisor:
             while True:
                 await self._slots.acquire()
                 claim = await self._next_claim()
-                self._held.add(claim.entry_id)
+                self._held[claim.entry_id] = claim
                 task = group.create_task(self._work(claim))
                 task.add_done_callback(partial(self._let_go, claim))
 
     def _let_go(self, claim: Claim, _: asyncio.Task[None]) -> None:
-        self._held.discard(claim.entry_id)
+        self._forget(claim)
         self._slots.release()
+
+    def _forget(self, claim: Claim) -> None:
+        # It may be ours again by another delivery.
+        if self._held.get(claim.entry_id) is claim:
+            del self._held[claim.entry_id]
 
     async def _next_claim(self) -> Claim:
         while True:
@@ -143,6 +148,7 @@ class Supervisor:
         lease = await self._lock.acquire(claim.collection, _undertaking(claim))
         if lease is not None:
             await self._lock.release(lease)
+        self._forget(claim)  # before: we may be who asks next
         await self._queue.release(claim, self._name)
 
     async def _work_on(self, claim: Claim, lease: Lease) -> None:
@@ -152,8 +158,8 @@ class Supervisor:
             # It ended while it waited, or its record has expired: nothing is left to do.
             await self._close(claim, lease)
             return
-        except CollectionNotFound as failure:
-            await self._end(claim, lease, failure.code, failure.message)
+        except CollectionNotFound as gone:
+            await self._end(claim, lease, gone.code, gone.message)
             return
         if claim.deliveries > self._settings.max_deliveries + job.files_done + job.files_failed:
             reason = f"It was started {claim.deliveries - 1} times and never came to an end."

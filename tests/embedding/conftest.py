@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from any_embedder import AnyEmbedder
 from fake_handles import FakeHandle
 
 from deployments.contracts.engines import EngineSpec
@@ -14,8 +15,6 @@ from deployments.embedding.deployment import EmbeddingServer, RemoteEmbedder
 from deployments.embedding.memory import HashEmbedder
 from deployments.embedding.minilm import ensure_minilm
 from deployments.embedding.onnx import OnnxEmbedder
-
-AnyEmbedder = HashEmbedder | OnnxEmbedder | RemoteEmbedder
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
-from conftest import AnyEmbedder
+from any_embedder import AnyEmbedder
 
 from deployments.contracts.embedding import Lane
 

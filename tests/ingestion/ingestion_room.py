@@ -312,6 +312,11 @@ async def undisturbed(folder: Path, sent: Mapping[str, str]) -> ChunkSet:
     return await room.chunks()
 
 
+async def states(room: IngestionRoom, job_id: str = "job") -> list[FileState]:
+    """Where each file of the job is."""
+    return [file.state for file in await room.jobs.files(job_id)]
+
+
 async def until(true: Callable[[], Any], timeout_s: float = 10.0) -> None:
     """Wait for something to become true; it may be asked for by a coroutine."""
     async with asyncio.timeout(timeout_s):

@@ -43,11 +43,6 @@ class GatedEmbedder:
         return np.ones((len(sent), 8), np.float32)
 
 
-@pytest.fixture
-async def room(tmp_path: Path) -> IngestionRoom:
-    return await IngestionRoom(tmp_path).open()
-
-
 async def work_on(room: IngestionRoom, words: int = 640) -> FileWork:
     job = await room.submit(texts(1, words=words))
     lease = await room.lock.acquire(COLLECTION, "test")

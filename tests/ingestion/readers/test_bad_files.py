@@ -16,6 +16,8 @@ from deployments.ingestion.readers.content_types import HEAD_BYTES, detect_conte
 from deployments.ingestion.readers.document import ReadLimits
 from deployments.ingestion.sandbox import ReaderSandbox, SandboxLimits
 
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "ingestion.md"
+
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[ReaderSandbox]:
@@ -34,6 +36,17 @@ def test_a_bad_file_gets_its_code(sandbox: ReaderSandbox, tmp_path: Path, case: 
     assert caught.value.code == code
     assert caught.value.message.endswith(".")
     assert str(tmp_path) not in caught.value.message
+
+
+def test_the_documentation_says_what_becomes_of_each_bad_file() -> None:
+    faults: dict[tuple[str, str], list[str]] = {}
+    for case, (_, _, code) in BAD.items():
+        kind, _, fault = case.partition(": ")
+        faults.setdefault((kind, code), []).append(fault)
+    rows = [f"| {kind} | {', '.join(of)} | `{code}` |" for (kind, code), of in faults.items()]
+    documented = DOCUMENTATION.read_text().splitlines()
+    first = documented.index("| reader | the file | its error code |") + 2
+    assert documented[first : documented.index("", first)] == rows
 
 
 @pytest.mark.parametrize("kind", GOOD)
