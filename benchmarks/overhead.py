@@ -142,7 +142,7 @@ def main() -> int:
     for engine in dict.fromkeys(way.engine for way in chosen):
         rag = {
             "generation": {"engine": engine},
-            "query": {"evidence": "sentences", "deadline_s": 300.0},
+            "query": {"evidence": "sentences", "ungrounded": "flag", "deadline_s": 300.0},
         }
         with running(rag=rag) as bench:
             _load(bench)

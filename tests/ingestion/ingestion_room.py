@@ -266,6 +266,7 @@ class IngestionRoom:
         try:
             yield process
         finally:
+            process.awake.set()  # asleep it would not hear
             process.running.cancel()
             with suppress(asyncio.CancelledError):
                 await process.running
