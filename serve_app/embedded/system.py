@@ -20,6 +20,14 @@ from serve_app.embedded.ray_node import ray_head
 STORE_TIMEOUT_S = 30.0
 POLL_S = 0.2
 
+START_ATTEMPTS = 2
+"""Ray gives its own processes 30 s, which a busy machine can miss."""
+
+
+class RayDidNotStart(ConfigurationError):
+    """The Ray head node ended while starting."""
+
+
 Say = Callable[[str], None]
 
 
@@ -70,15 +78,26 @@ class EmbeddedSystem:
             raise ConfigurationError(
                 f"Port {self._wishes.port} is in use. Name another with --port."
             )
-        try:
-            say("starting Redis, Milvus and Ray")
-            for child in (*self._stores, self.node.child, self._deploy):
-                child.start()
-            self._await_stores()
-            self._await_deployment(say)
-        except BaseException:
-            self.stop(lambda _: None)
-            raise
+        for attempt in range(1, START_ATTEMPTS + 1):
+            try:
+                self._start(say)
+            except RayDidNotStart:
+                self.stop(lambda _: None)
+                if attempt == START_ATTEMPTS:
+                    raise
+                say("Ray took too long to start; trying once more")
+            except BaseException:
+                self.stop(lambda _: None)
+                raise
+            else:
+                return
+
+    def _start(self, say: Say) -> None:
+        say("starting Redis, Milvus and Ray")
+        for child in (*self._stores, self.node.child, self._deploy):
+            child.start()
+        self._await_stores()
+        self._await_deployment(say)
 
     def restart_dead(self) -> list[str]:
         """Start again the stores that died; the names of what was started.
@@ -151,7 +170,7 @@ class EmbeddedSystem:
         while self._deploy.running:
             said = self._tell(said, say)
             if not self.node.child.running:
-                raise ConfigurationError(f"Ray did not start.\n{self.node.child.last_words()}")
+                raise RayDidNotStart(f"Ray did not start.\n{self.node.child.last_words()}")
             time.sleep(POLL_S)
         if self._deploy.exit_code != 0:
             raise ConfigurationError(
