@@ -127,6 +127,7 @@ def generation_engine(args: GenerationArgs, environment: Environment) -> EngineS
                     "model": environment.ollama_llm_model,
                     "keep_alive": args.keep_alive,
                     "num_ctx": args.context_tokens,
+                    "options": args.options,
                     "parallel": args.parallel,
                     "max_queued": args.queued,
                     "pull": args.pull,

@@ -6,7 +6,7 @@ is the node's `deployments/environment.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,6 +47,7 @@ class GenerationArgs(ReplicaArgs):
     queued: Annotated[int, Field(ge=0)] = 64
     threads: Annotated[int, Field(ge=1)] = 1
     keep_alive: str = "30m"
+    options: dict[str, Any] = Field(default={}, description="Passed to Ollama as they are.")
     pull: bool = False
 
 
