@@ -36,11 +36,18 @@ def test_every_relative_link_leads_to_a_file(document: Path) -> None:
     assert [target for target in relative if not (document.parent / target).exists()] == []
 
 
+def _typed(code: str) -> str:
+    """What is typed: in a transcript that is what stands behind prompts, the rest is output."""
+    if "\n$ " not in code:
+        return code
+    return "\n".join(line[2:] for line in code.splitlines() if line.startswith("$ "))
+
+
 def _commands() -> list[str]:
     found = []
     text = "\n".join(map(Path.read_text, DOCUMENTS))
     for code in re.findall(r"```.*?```|`[^`\n]+`", text, re.DOTALL):
-        found += [first or second for first, second in COMMAND.findall(code)]
+        found += [first or second for first, second in COMMAND.findall(_typed(code))]
     return sorted(set(found))
 
 
