@@ -1,11 +1,14 @@
 """A worker that embeds with the bare ONNX session. Start order: `{cache_dir, precision, threads}`.
 
-Order: `{texts}`, embedded as one list: sorted by length, 512 padded tokens a batch.
+Order: `{texts}`, embedded as one list: sorted by length, 512 padded tokens a batch, and dealt out
+to `threads` single-threaded callers of one session, which is faster than one call on as many
+threads.
 """
 
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,19 @@ from deployments.embedding.session import OnnxSession
 
 def bare_session(start: dict[str, Any]) -> OnnxSession:
     """The session as the embedded engine makes it."""
-    directory = ensure_minilm(Path(start["cache_dir"]), start["precision"])
-    return OnnxSession(directory, threads=start["threads"])
+    return OnnxSession(ensure_minilm(Path(start["cache_dir"]), start["precision"]))
 
 
 async def prepare(start: dict[str, Any]) -> Work:
     """The model loaded."""
-    session = bare_session(start)
+    session, threads = bare_session(start), start["threads"]
+    callers = ThreadPoolExecutor(threads)
 
     async def work(order: dict[str, Any]) -> dict[str, Any]:
         begun, cpu = time.perf_counter(), time.process_time()
-        session.encode(order["texts"])
+        # Dealt out by turns from the longest on: shares of the same cost.
+        texts = sorted(order["texts"], key=len, reverse=True)
+        list(callers.map(session.encode, [texts[share::threads] for share in range(threads)]))
         return {"seconds": time.perf_counter() - begun, "cpu_s": time.process_time() - cpu}
 
     return work

@@ -52,5 +52,5 @@ def chunk_texts(pages: Sequence[Path], cutter: Chunker) -> list[str]:
         document = extract(page)
         if document is not None:
             drafts = cutter.chunk(document)
-            texts += [cutter.embedding_text(d, document.title or page.name) for d in drafts]
+            texts += [cutter.embedding_text(d) for d in drafts]
     return texts

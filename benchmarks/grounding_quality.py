@@ -6,25 +6,22 @@ answerable; with its own answer taken out of the corpus it is not. Everyday ques
 such manual answers are the off-topic kind. The constants of `deployments/query/relevance.py` are
 fitted on one half of the questions (by a hash of their text) and reported on the other.
 
-    python benchmarks/grounding_quality.py /tmp/faq           # downloads, embeds, fits, reports
+    python -m benchmarks.grounding_quality /tmp/faq           # downloads, embeds, fits, reports
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
 import re
-import subprocess
-from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from bs4 import BeautifulSoup
 from numpy.typing import NDArray
 
+from benchmarks.faq import Question, fetch, is_held_out, plain_rst, read_questions
 from deployments.contracts.embedding import Embedder
 from deployments.contracts.engines import EngineSpec
 from deployments.contracts.retrieval import Chunk, Collection, Document, SearchRequest
@@ -33,7 +30,6 @@ from deployments.query.relevance import Signals, observe
 from deployments.query.settings import QuerySettings
 from deployments.retrieval.memory import MemoryStore
 
-PACKAGES = ("perl-doc", "python3.11-doc", "debian-faq")
 CHUNK_CHARS = 900
 DISTRACTORS = 1800
 KEPT = {False: 0.98, True: 0.95}
@@ -43,82 +39,6 @@ NEAR_MISS_WEIGHT = 0.25
 
 SETTINGS = QuerySettings()
 FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question and the pieces of its answer."""
-
-    text: str
-    source: str
-    chunks: tuple[str, ...]
-
-
-def is_held_out(text: str) -> bool:
-    """Whether a question is kept for the report, by a hash of its text."""
-    return hashlib.sha256(text.encode()).digest()[0] % 2 == 1
-
-
-def fetch(folder: Path) -> Path:
-    """Download and unpack the packages once."""
-    root = folder / "root"
-    if not root.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", *PACKAGES], cwd=folder, check=True)
-        for package in folder.glob("*.deb"):
-            subprocess.run(["dpkg-deb", "-x", str(package), str(root)], check=True)
-    return root
-
-
-def read_questions(root: Path) -> list[Question]:
-    """Every question of the three FAQs with its answer, cut into chunks."""
-    found: list[Question] = []
-    for path in sorted(root.glob("usr/share/perl/*/pod/perlfaq[1-9].pod")):
-        parts = re.split(r"^=head2 (.+)$", path.read_text("utf-8", "replace"), flags=re.MULTILINE)
-        found += _pairs("perl", parts, _plain_pod)
-    for path in sorted(root.glob("usr/share/doc/python3.11/html/_sources/faq/*.rst.txt")):
-        parts = re.split(r"^(.+\?)\n-{3,}$", path.read_text("utf-8"), flags=re.MULTILINE)
-        found += _pairs("python", parts, _rst_answer)
-    for path in sorted(root.glob("usr/share/doc/debian/FAQ/*.en.html")):
-        page = BeautifulSoup(path.read_text("utf-8"), "html.parser")
-        for section in page.find_all("div", class_="section"):
-            title = re.sub(
-                r"^[\d.\s]+", "", section.find(["h2", "h3", "h4"]).get_text(" ", strip=True)
-            )
-            if title.endswith("?"):
-                section.find("div", class_="titlepage").extract()
-                body = "\n\n".join(
-                    re.sub(r"\s+", " ", item.get_text()).strip()
-                    for item in section.find_all(["p", "pre"])
-                )
-                found += _pairs("debian", ["", title, body], str)
-    return found
-
-
-def _pairs(source: str, parts: list[str], plain: Callable[[str], str]) -> list[Question]:
-    return [
-        Question(re.sub(r"\s+", " ", title).strip(), source, chunks)
-        for title, body in zip(parts[1::2], parts[2::2], strict=False)
-        if (chunks := tuple(chunked(plain(body))))
-    ]
-
-
-def _plain_pod(body: str) -> str:
-    body = re.split(r"^=head1", body, flags=re.MULTILINE)[0]
-    body = re.sub(r"^=(over|back|item|for|begin|end|cut|encoding).*$", "", body, flags=re.MULTILINE)
-    body = re.sub(r"X<[^>]*>", "", body)
-    body = re.sub(r"L<(?:([^|>]*)\|)?([^>]*)>", lambda m: m[1] or m[2], body)
-    return re.sub(r"[A-Z]<+ ?([^<>]*) ?>+", r"\1", body)
-
-
-def _rst_answer(body: str) -> str:
-    return _plain_rst(re.split(r"^.+\n={3,}$", body, flags=re.MULTILINE)[0])
-
-
-def _plain_rst(body: str) -> str:
-    body = re.sub(r"^\.\. .*$", "", body, flags=re.MULTILINE)
-    body = re.sub(r":[a-z:]+:`([^`<]*)(?: <[^>]*>)?`", r"\1", body)
-    return re.sub(r"`([^`<]*) <[^>]*>`_+", r"\1", body).replace("``", "`").replace("::", ":")
 
 
 def chunked(text: str) -> list[str]:
@@ -137,7 +57,7 @@ def read_distractors(root: Path, limit: int) -> list[str]:
     """Chunks of the Python documentation outside its FAQ."""
     chunks: list[str] = []
     for path in sorted(root.glob("usr/share/doc/python3.11/html/_sources/[hlt]*/*.rst.txt")):
-        chunks += chunked(_plain_rst(path.read_text("utf-8")))
+        chunks += chunked(plain_rst(path.read_text("utf-8")))
     return chunks[:: max(1, len(chunks) // limit)]
 
 
@@ -164,7 +84,7 @@ async def observe_all(
     store = MemoryStore()
     model = await embedder.model()
     await store.create_collection(Collection("faq", model))
-    for number, chunks in enumerate([*(list(q.chunks) for q in questions), distractors], 1):
+    for number, chunks in enumerate([*(chunked(q.answer) for q in questions), distractors], 1):
         made = [
             Chunk(
                 f"{number}-{i}", i, text, Document(str(number), "", "", "", "", 1, 1, 0.0, number)
@@ -183,7 +103,7 @@ async def observe_all(
         passages = await store.search(request)
         evidence = weigh(text, passages, SETTINGS.max_sentences)
         lexical = astuple(observe(evidence))
-        vectors = await sentences.of([sentence.text for sentence in evidence.sentences])
+        vectors = await sentences.of([sentence.in_context for sentence in evidence.sentences])
         compared = astuple(observe(compare(evidence, vectors, vector)))
         found = any(passage.chunk.document.version == own for passage in passages)
         seen.append(Observation(text, kind, held_out, found, compared, lexical))

@@ -169,7 +169,7 @@ def _measure(
     server = {"host": "127.0.0.1", "port": bench.port, "key": bench.api_key}
     with (
         working("benchmarks.plain_pipeline", _engines(bench, rag), bench.embedded.environment) as p,
-        working("benchmarks.http_load", server, niceness=0) as http,
+        working("benchmarks.http_load", server) as http,
     ):
         duel = Duel(p, http, way)
         duel.warm()

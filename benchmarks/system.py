@@ -53,9 +53,14 @@ def models() -> Path:
 
 @contextmanager
 def running(
-    rag: Mapping[str, Any] | None = None, ingestion: Mapping[str, Any] | None = None
+    rag: Mapping[str, Any] | None = None,
+    ingestion: Mapping[str, Any] | None = None,
+    surroundings: Mapping[str, str] | None = None,
 ) -> Iterator[Bench]:
-    """A system with the local configuration, no rate limits, and these arguments on top."""
+    """A system with the local configuration, no rate limits, and these arguments on top.
+
+    `surroundings` are variables of its nodes, such as where a model server is.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ragserve-bench-"))
     try:
         config = yaml.safe_load((CHECKOUT / "ray_config" / "serve.local.yaml").read_text())
@@ -64,7 +69,7 @@ def running(
             application["args"] = application["args"] | extra[application["name"]]
         (folder / "serve.yaml").write_text(yaml.safe_dump(config))
         wishes = Wishes(config=folder / "serve.yaml", port=free_port())
-        environment = {"MODEL_CACHE": str(models())}
+        environment = {"MODEL_CACHE": str(models()), **(surroundings or {})}
         with running_system(Home(folder / "home"), wishes, environment, progress) as embedded:
             yield Bench(wishes.port, asyncio.run(_make_key(embedded)), embedded)
     finally:

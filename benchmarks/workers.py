@@ -19,8 +19,6 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[1]
 SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 """As on the platform's replicas (`serve_app/embedded/ray_node.py`)."""
-BASELINE_NICENESS = 15
-"""Ray gives its workers this; a baseline of higher priority would win on a busy machine alone."""
 
 Work = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -29,10 +27,10 @@ class Worker:
     """One process running a module of this package. Its errors go to our own stderr."""
 
     def __init__(
-        self, module: str, start: Mapping[str, Any], environment: Mapping[str, str], niceness: int
+        self, module: str, start: Mapping[str, Any], environment: Mapping[str, str]
     ) -> None:
         self._process = subprocess.Popen(
-            ["nice", "-n", str(niceness), sys.executable, "-m", module],
+            [sys.executable, "-m", module],
             cwd=CHECKOUT,
             env=os.environ | dict(environment),
             stdin=subprocess.PIPE,
@@ -70,13 +68,10 @@ class Worker:
 
 @contextmanager
 def working(
-    module: str,
-    start: Mapping[str, Any],
-    environment: Mapping[str, str] | None = None,
-    niceness: int = BASELINE_NICENESS,
+    module: str, start: Mapping[str, Any], environment: Mapping[str, str] | None = None
 ) -> Iterator[Worker]:
     """A worker inside the block and gone after it. `start` is its first order."""
-    worker = Worker(module, start, SINGLE_THREADED | dict(environment or {}), niceness)
+    worker = Worker(module, start, SINGLE_THREADED | dict(environment or {}))
     try:
         yield worker
     finally:

@@ -1,0 +1,1 @@
+"""ragserve beside what users would otherwise pick: LightRAG, OGX and Hayhooks."""
