@@ -38,6 +38,8 @@ lock: $(STAMP) ## Renew the locked dependencies
 	@$(LOCK) --upgrade --no-deps --no-annotate -o models.lock models.in
 	@$(LOCK) --upgrade --no-deps --no-annotate -o tests/openai_api/llama_index.lock \
 		tests/openai_api/llama_index.in
+	@echo setuptools | $(LOCK) --extra embedded -c requirements.lock \
+		-o docker/requirements.lock pyproject.toml -
 	@echo uv | $(LOCK) --upgrade --no-annotate -o bootstrap.lock -
 
 clean: ## Remove the virtual environment and caches (never the data)

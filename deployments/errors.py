@@ -20,6 +20,7 @@
     │   │   └── IdempotencyKeyReused
     │   ├── TooLarge
     │   ├── ContextLengthExceeded
+    │   ├── RequestTimeout           the request's body came too slowly
     │   └── RateLimited              carries retry_after_s
     ├── DocumentError                one file is bad; its job goes on
     │   ├── UnsupportedFormat
@@ -38,7 +39,8 @@
     │   ├── StateUnavailable
     │   ├── BlobsUnavailable
     │   │   └── BlobsFull
-    │   └── SourceUnavailable
+    │   ├── SourceUnavailable
+    │   └── IdentityUnavailable      the keys that prove a token cannot be had
     ├── Overloaded                   no room now; carries retry_after_s
     │   └── QueueFull
     ├── DeadlineExceeded
@@ -150,6 +152,10 @@ class ContextLengthExceeded(CallerError):
     code = "context_length_exceeded"
 
 
+class RequestTimeout(CallerError):
+    code = "request_timeout"
+
+
 class RateLimited(CallerError):
     code = "rate_limited"
 
@@ -224,6 +230,10 @@ class BlobsFull(BlobsUnavailable):
 
 class SourceUnavailable(DependencyError):
     code = "source_unavailable"
+
+
+class IdentityUnavailable(DependencyError):
+    code = "identity_unavailable"
 
 
 class Overloaded(RagserveError):

@@ -13,15 +13,18 @@ from starlette.types import Scope
 
 from deployments.errors import RagserveError
 from serve_app import __version__, description, problems
+from serve_app.audit import AuditTrail
+from serve_app.auth.authenticator import INTERNAL
+from serve_app.door import Door
 from serve_app.middleware import (
     AnnouncedHeaders,
     BodyLimit,
-    Door,
     LastResort,
     RequestIdentity,
     SecurityHeaders,
 )
-from serve_app.routes import collections, documents, health, jobs, me, openai, query
+from serve_app.request_metrics import RequestMetrics, refused
+from serve_app.routes import collections, documents, health, jobs, keys, me, openai, query
 from serve_app.routes.access import Caller
 from serve_app.routes.openai.errors import error_response
 from serve_app.services import Services
@@ -42,18 +45,33 @@ def create_app(services: Services) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         middleware=[
+            Middleware(RequestMetrics, metrics=services.metrics),
             Middleware(RequestIdentity),
             Middleware(SecurityHeaders),
             Middleware(AnnouncedHeaders),
             Middleware(LastResort, refuse=_refusal),
-            Middleware(Door, authenticator=services.authenticator, refuse=_refusal),
+            Middleware(
+                Door,
+                authenticator=services.authenticator,
+                limiter=services.limiter,
+                log=services.audit,
+                trusted_proxies=services.args.limits.trusted_proxies,
+                refuse=_refusal,
+            ),
+            Middleware(
+                AuditTrail,
+                log=services.audit,
+                trusted_proxies=services.args.limits.trusted_proxies,
+            ),
             Middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, refuse=_refusal),
         ],
     )
     app.state.services = services
     problems.install(app)
-    for room in (health, me, collections, documents, jobs, query, openai):
+    for room in (health, me, collections, documents, jobs, query, openai, keys):
         app.include_router(room.router)
+    for room in (collections, documents, jobs, query):
+        app.include_router(room.router, prefix=INTERNAL.rstrip("/"))
     _serve_description(app)
     _serve_console(app)
     return app
@@ -61,6 +79,7 @@ def create_app(services: Services) -> FastAPI:
 
 def _refusal(scope: Scope, error: RagserveError) -> Response:
     """What a middleware answers, in the shape that the clients of that path read."""
+    refused(scope, error)
     if scope["path"].startswith(OPENAI_PATHS):
         return error_response(error)
     request_id = scope.get("state", {}).get("request_id", "")

@@ -8,6 +8,7 @@ node's environment replaces the embedded engine by the real remote one.
 from typing import Any
 
 from ray.serve import Application
+from ray.serve.config import BackpressureConfig
 
 from deployments.contracts.engines import EngineSpec
 from deployments.embedding.deployment import EmbeddingServer
@@ -17,7 +18,7 @@ from deployments.generation.deployment import GenerationServer
 from deployments.ingestion.deployment import IngestionSupervisor
 from deployments.ingestion.settings import IngestionSettings
 from deployments.reranking.deployment import RerankingServer
-from serve_app.ingress import Ingress
+from serve_app.ingress import EMBEDDING, GENERATION, Ingress
 from serve_app.settings import (
     EmbeddingArgs,
     GenerationArgs,
@@ -27,29 +28,36 @@ from serve_app.settings import (
     ReplicaArgs,
 )
 
+BUSY_RETRY_AFTER_S = 1
+"""Full queues of short requests empty within about this."""
 REQUEST_DRAIN_S = 60.0
 """A replica that is being replaced finishes what it streams, for this long."""
 
 
 def rag(args: RagArgs) -> Application:
-    """Application `rag`, the query path as one graph: Ingress -> Embedding, Generation."""
+    """Application `rag`, the query path: Ingress -> Embedding, Generation.
+
+    One graph, or the ingress alone where `args.models` names the applications of the models.
+    """
     environment = Environment.read()
-    embedding = _bind(
-        EmbeddingServer, "Embedding", args.embedding, embedding_engine(args.embedding, environment)
-    )
-    generation = _bind(
-        GenerationServer,
-        "Generation",
-        args.generation,
-        generation_engine(args.generation, environment),
-    )
+    models = (embedding(args.embedding), generation(args.generation)) if not args.models else ()
     reranking = None
     if args.reranking.engine != "none":
         reranking = _bind(
             RerankingServer, "Reranking", args.reranking, reranking_engine(args, environment)
         )
     args = args.model_copy(update={"query": resolved_query(args, environment)})
-    return _bind(Ingress, "Ingress", args.ingress, args, embedding, generation, reranking)
+    return _bind(Ingress, "Ingress", args.ingress, args, reranking, *models)
+
+
+def embedding(args: EmbeddingArgs) -> Application:
+    """Application `embedding`: the replicas that turn text into vectors."""
+    return _bind(EmbeddingServer, EMBEDDING, args, embedding_engine(args, Environment.read()))
+
+
+def generation(args: GenerationArgs) -> Application:
+    """Application `generation`: the replicas that write answers."""
+    return _bind(GenerationServer, GENERATION, args, generation_engine(args, Environment.read()))
 
 
 def ingestion(args: IngestionArgs) -> Application:
@@ -64,6 +72,8 @@ def ingestion(args: IngestionArgs) -> Application:
         embed_calls=args.embed_calls,
         claim_timeout_s=args.claim_timeout_s,
         lease_s=args.lease_s,
+        embedding_app=args.embedding_app,
+        task_resources=tuple(sorted(args.task_resources.items())),
     )
     return _bind(IngestionSupervisor, "Supervisor", args.supervisor, settings)
 
@@ -206,6 +216,7 @@ def _bind(deployment: Any, name: str, replicas: ReplicaArgs, *arguments: object)
         num_replicas=replicas.replicas,
         max_ongoing_requests=replicas.max_ongoing_requests,
         max_queued_requests=replicas.max_queued_requests,
+        backpressure_config=BackpressureConfig(status_code=503, retry_after_s=BUSY_RETRY_AFTER_S),
         graceful_shutdown_timeout_s=REQUEST_DRAIN_S,
         ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
     ).bind(*arguments)

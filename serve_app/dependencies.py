@@ -6,10 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from deployments.errors import Overloaded, RagserveError
+from deployments.resilience.breakers import Breaker, BreakerState
 
 PING_TIMEOUT_S = 2.0
 REMEMBERED_S = 1.0
@@ -21,31 +22,45 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """One service's answer to a ping. Strangers see it: `detail` is a code, not a message."""
+    """One service's answer to a ping. Strangers see it: `detail` is a code, not a message.
+
+    Where its breaker is open it is not asked for anything but pings, though it may answer those.
+    """
 
     name: str
     up: bool
     latency_ms: float | None
     detail: str = ""
+    breaker: BreakerState = "closed"
 
 
 class Dependencies:
     """Asks every service, at most once a second however many strangers ask."""
 
     def __init__(
-        self, pings: Mapping[str, Ping], clock_s: Callable[[], float] = time.monotonic
+        self,
+        pings: Mapping[str, Ping],
+        clock_s: Callable[[], float] = time.monotonic,
+        breakers: Mapping[str, Breaker] | None = None,
     ) -> None:
+        self._breakers = breakers or {}
         self._pings = pings
         self._clock_s = clock_s
         self._round: asyncio.Task[list[Dependency]] | None = None
         self._ended_s = 0.0
 
     async def check(self) -> list[Dependency]:
-        """The state of every service, asked side by side."""
+        """The state of every service, asked side by side, and of its breaker now."""
         if self._round is None or self._over(self._round):
             self._round = asyncio.create_task(self._ask())
         # Shielded: a stranger who hangs up must not make the next one ask again.
-        return await asyncio.shield(self._round)
+        answers = await asyncio.shield(self._round)
+        return [
+            replace(answer, breaker=breaker.state)
+            if (breaker := self._breakers.get(answer.name))
+            else answer
+            for answer in answers
+        ]
 
     def _over(self, asked: asyncio.Task[list[Dependency]]) -> bool:
         return asked.done() and self._clock_s() - self._ended_s > REMEMBERED_S

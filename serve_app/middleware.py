@@ -7,6 +7,7 @@ the routes is in the request's state: `request_id`, `announced`, `principal` and
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -19,8 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.errors import RagserveError, TooLarge
-from serve_app.auth.authenticator import Authenticator
+from deployments.errors import RagserveError, RequestTimeout, TooLarge
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-OPEN_PATHS = frozenset({"/", "/health", "/health/live", "/health/ready"})
-OPEN_FOLDER = "/static/"
+BODY_SILENCE_S = 30.0
+"""How long a body may pause before its end: a slow one must not hold a place for ever."""
 
 
 class RequestIdentity:
@@ -58,7 +58,7 @@ class RequestIdentity:
             return
         offered = Headers(scope=scope).get("x-request-id", "")
         request_id = offered if ACCEPTABLE_ID.fullmatch(offered) else uuid4().hex
-        _state(scope)["request_id"] = request_id
+        state_of(scope)["request_id"] = request_id
 
         async def send_identified(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -95,7 +95,7 @@ class AnnouncedHeaders:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        announced: dict[str, str] = _state(scope).setdefault("announced", {})
+        announced: dict[str, str] = state_of(scope).setdefault("announced", {})
 
         async def send_announcing(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -131,37 +131,10 @@ class LastResort:
         except Exception as error:
             if begun or scope["type"] != "http":
                 raise
-            request_id = _state(scope).get("request_id", "")
+            request_id = state_of(scope).get("request_id", "")
             logger.exception("request %s failed", request_id, exc_info=error)
             unexpected = RagserveError("The request failed here; the log has the reason.")
             await self._refuse(scope, unexpected)(scope, receive, send)
-
-
-class Door:
-    """Lets callers in, and strangers only to what is open to all.
-
-    A route added tomorrow is closed without having to say so, and no byte of a stranger's body
-    is read.
-    """
-
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, refuse: Refuse) -> None:
-        self._app = app
-        self._authenticator = authenticator
-        self._refuse = refuse
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _open_to_strangers(scope):
-            await self._app(scope, receive, send)
-            return
-        try:
-            principal = await self._authenticator.authenticate(
-                Headers(scope=scope).get("authorization")
-            )
-        except RagserveError as error:
-            await self._refuse(scope, error)(scope, receive, send)
-            return
-        _state(scope)["principal"] = principal
-        await self._app(scope, receive, send)
 
 
 @dataclass(slots=True)
@@ -184,29 +157,35 @@ class BodyAllowance:
 
 
 class BodyLimit:
-    """Refuses bodies over a size, whether announced or only discovered while reading."""
+    """Refuses bodies over a size, announced or only discovered while reading, and stalled ones."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, refuse: Refuse) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, refuse: Refuse, silence_s: float = BODY_SILENCE_S
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._refuse = refuse
+        self._silence_s = silence_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         allowance = BodyAllowance(self._max_bytes)
-        _state(scope)["body"] = allowance
+        state_of(scope)["body"] = allowance
         length = Headers(scope=scope).get("content-length", "")
         announced_bytes = int(length) if length.isdecimal() else 0
         seen_bytes = 0
         begun = False
+        whole = False
 
         async def receive_limited() -> Message:
-            nonlocal seen_bytes
+            nonlocal seen_bytes, whole
             if not begun:
                 allowance.check(announced_bytes)
-            message = await receive()
+            # Behind the body's end there is only the caller's leaving, which may take its time.
+            message = await (receive() if whole else self._in_time(receive))
+            whole = not message.get("more_body", False)
             seen_bytes += len(message.get("body", b""))
             allowance.check(seen_bytes)
             return message
@@ -226,12 +205,15 @@ class BodyLimit:
             # Whatever the route made of the broken body, this is what was wrong with it.
             await self._refuse(scope, allowance.refusal())(scope, receive, send)
 
+    async def _in_time(self, receive: Receive) -> Message:
+        try:
+            async with asyncio.timeout(self._silence_s):
+                return await receive()
+        except TimeoutError:
+            raise RequestTimeout("The rest of the request's body did not arrive.") from None
 
-def _state(scope: Scope) -> dict[str, Any]:
+
+def state_of(scope: Scope) -> dict[str, Any]:
+    """What the parts tell each other about one request."""
     state: dict[str, Any] = scope.setdefault("state", {})
     return state
-
-
-def _open_to_strangers(scope: Scope) -> bool:
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)

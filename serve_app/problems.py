@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from deployments import errors
+from serve_app.request_metrics import refused
 from serve_app.schemas import ProblemDocument
 
 MEDIA_TYPE = "application/problem+json"
@@ -26,6 +27,7 @@ STATUSES: dict[type[errors.RagserveError], tuple[int, str]] = {
     errors.SourceNotFound: (422, "A source is not there"),
     errors.Conflict: (409, "The request conflicts with what is there"),
     errors.TooLarge: (413, "The request is too large"),
+    errors.RequestTimeout: (408, "The request took too long to arrive"),
     errors.RateLimited: (429, "Too many requests"),
     errors.DocumentError: (422, "The document cannot be used"),
     errors.UnsupportedFormat: (415, "The document's format is not supported"),
@@ -87,9 +89,11 @@ def install(app: FastAPI) -> None:
     """Make every error of the application leave as a problem document."""
 
     async def on_ragserve_error(request: Request, error: Any) -> Response:
+        refused(request.scope, error)
         return respond(problem_of(error, request_id_of(request)))
 
     async def on_invalid_body(request: Request, error: Any) -> Response:
+        refused(request.scope, errors.InvalidRequest())
         problem = problem_of(_named(error.errors()), request_id_of(request))
         return respond(problem.model_copy(update={"status": 422}))
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from deployments.contracts.retrieval import Fusion, SearchMode
+from serve_app.auth.patterns import MOST_PATTERNS, PATTERN
 
 CollectionName = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$"), Field(examples=["handbook"])
 ]
+MOST_COLLECTIONS = 16
+"""In one request: each is searched by itself."""
 DocumentId = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,128}$"),
@@ -220,8 +223,38 @@ class Retrieval(Wire):
     )
 
 
-class SearchIn(Retrieval):
-    collection: CollectionName
+class Asked(Retrieval):
+    """What a search or a question goes to: one collection, or several as if they were one."""
+
+    collection: CollectionName | None = None
+    collections: (
+        Annotated[
+            list[CollectionName],
+            Field(
+                min_length=1,
+                max_length=MOST_COLLECTIONS,
+                description="Instead of `collection`, to look in several at once.",
+                examples=[["handbook", "policies"]],
+            ),
+        ]
+        | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.collection is None) == (self.collections is None):
+            raise ValueError("name either `collection` or `collections`")
+        if self.collections and len(set(self.collections)) < len(self.collections):
+            raise ValueError("`collections` names one twice")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All collections named, at least one."""
+        return tuple(self.collections or ()) or (self.collection or "",)
+
+
+class SearchIn(Asked):
     query: Annotated[
         str,
         StringConstraints(min_length=1, max_length=8000),
@@ -234,6 +267,7 @@ class PassageOut(Wire):
     """A found passage. `number` is what citations refer to."""
 
     number: int
+    collection: str = ""
     document_id: str
     title: str
     source: str
@@ -268,8 +302,7 @@ class ChatTurn(Wire):
     ]
 
 
-class QueryIn(Retrieval):
-    collection: CollectionName
+class QueryIn(Asked):
     question: Annotated[
         str,
         StringConstraints(min_length=1, max_length=8000),
@@ -346,6 +379,58 @@ class PrincipalOut(Wire):
     name: str
     scopes: list[str]
     collections: list[str]
+    writable: list[str]
+
+
+# API keys
+
+ScopeName = Literal["query", "ingest", "admin"]
+CollectionPattern = Annotated[
+    str, StringConstraints(pattern=PATTERN), Field(examples=["handbook", "team_*"])
+]
+Patterns = Annotated[list[CollectionPattern], Field(min_length=1, max_length=MOST_PATTERNS)]
+
+
+class KeyCreate(Wire):
+    name: Annotated[str, StringConstraints(min_length=1, max_length=100), Field(examples=["CI"])]
+    scopes: Annotated[list[ScopeName], Field(min_length=1, max_length=3)] = ["query"]
+    collections: Annotated[Patterns, Field(description="What it may read; * for any characters.")]
+    writable: Annotated[
+        list[CollectionPattern] | None,
+        Field(max_length=MOST_PATTERNS, description="What it may write; left out: the same."),
+    ] = None
+    expires_in_s: Annotated[
+        float | None, Field(ge=1, le=10 * 365 * 86400, examples=[90 * 86400])
+    ] = None
+
+
+class KeyRotate(Wire):
+    overlap_s: Annotated[
+        float, Field(ge=0, le=30 * 86400, description="How long the old one stays good.")
+    ] = 0.0
+
+
+class KeyOut(Wire):
+    """What is known of a key; its text is not."""
+
+    prefix: Annotated[str, Field(examples=["k3j9x0ab"])]
+    name: str
+    scopes: list[str]
+    collections: list[str]
+    writable: list[str]
+    created_at: Timestamp
+    expires_at: Timestamp | None = None
+    last_used_at: Timestamp | None = None
+
+
+class KeyMade(KeyOut):
+    """A key with its text, which is shown this once."""
+
+    key: Annotated[str, Field(examples=["rsk_k3j9x0ab_..."])]
+
+
+class KeyList(Wire):
+    keys: list[KeyOut]
 
 
 # Health
@@ -356,9 +441,12 @@ class DependencyOut(Wire):
     state: Literal["up", "down"]
     latency_ms: float | None
     detail: str = ""
+    breaker: Literal["closed", "open", "half_open"] = "closed"
+    """While it is open the service is left alone; see docs/resilience.md."""
 
 
 class HealthOut(Wire):
     status: Literal["ok", "degraded", "unavailable"]
     version: str
+    detail: str = ""
     dependencies: list[DependencyOut] = []

@@ -27,6 +27,8 @@ GENEROUS = {
     "generation_per_minute": 10_000,
     "search_per_minute": 10_000,
     "ingestion_per_minute": 10_000,
+    "strangers_per_minute": 10_000,
+    "tokens_per_day": 100_000_000,
 }
 
 

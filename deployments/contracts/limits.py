@@ -27,6 +27,7 @@ class LimitVerdict:
     limit: int
     remaining: int
     reset_after_s: float
+    period_s: int = 60
 
 
 class RateLimiter(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
@@ -36,7 +37,7 @@ class SearchOptions:
 
 @dataclass(frozen=True, slots=True)
 class QueryRequest:
-    """One question to one collection.
+    """One question to a collection, or to several: `also` names the others.
 
     `history` holds earlier turns, oldest first, without the question. `scope` names what the
     caller may see: answers are cached and shared only between callers of one scope. `cache`
@@ -53,6 +54,12 @@ class QueryRequest:
     cache: bool = True
     on_degraded: OnDegraded = "serve"
     scope: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """All that are searched."""
+        return (self.collection, *self.also)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,17 @@ QueryEvent: TypeAlias = PassagesEvent | TokenEvent | DoneEvent
 class AnswerCache(Protocol):
     """Keeps finished answers. It may forget at any time; an outage looks like forgetting."""
 
+    @property
+    def out(self) -> bool:
+        """Whether it has just failed to answer, so that what is not there may be."""
+        ...
+
     async def get(self, key: str) -> bytes | None: ...
 
     async def set(self, key: str, value: bytes, ttl_s: float) -> bool: ...
+
+    def flight(
+        self, key: str, *, lease_s: float, wait_s: float
+    ) -> AbstractAsyncContextManager[bytes | None]:
+        """One replica computes, the others wait; as `Cache.flight` says."""
+        ...

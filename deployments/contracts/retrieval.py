@@ -95,20 +95,31 @@ class SearchRequest:
     limit: int = 5
     candidates: int = 30
     fusion: Fusion = Fusion.WEIGHTED
-    lexical_weight: float = 0.25
+    lexical_weight: float = 0.2
     filter: Mapping[str, object] | None = None
     hidden_versions: frozenset[int] = frozenset()
+
+    @property
+    def depth(self) -> int:
+        """How many chunks each index is asked for."""
+        if self.mode is SearchMode.HYBRID:
+            return max(self.limit, self.candidates)
+        return self.limit
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A chunk found by a search. `score` orders the results; its parts say where it came from."""
+    """A chunk found by a search. `score` orders the results; its parts say where it came from.
+
+    `collection` is set where several may have been searched.
+    """
 
     chunk: Chunk
     score: float
     dense_score: float | None = None
     lexical_score: float | None = None
     rerank_score: float | None = None
+    collection: str = ""
 
 
 class VectorStore(Protocol):

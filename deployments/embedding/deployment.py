@@ -15,6 +15,8 @@ from deployments.contracts.embedding import EmbeddingModel, Lane, Vectors
 from deployments.contracts.engines import EngineSpec
 from deployments.errors import EmbeddingUnavailable
 from deployments.logs import log_with_serve
+from deployments.metrics import EMBED_SECONDS, EMBEDDED_TEXTS, Metrics
+from deployments.ray_metrics import RayMetrics
 from deployments.resilience.remote import answer_of
 
 Part = TypeVar("Part")
@@ -33,6 +35,7 @@ class EmbeddingServer:
 
     def __init__(self, engine: EngineSpec) -> None:
         log_with_serve()
+        self._metrics: Metrics = RayMetrics()
         self._engine: Any = engine.load()
 
     async def model(self) -> EmbeddingModel:
@@ -50,7 +53,10 @@ class EmbeddingServer:
 
     async def embed(self, texts: Sequence[str], lane: Lane) -> Vectors:
         """The engine's vectors."""
+        began_s = time.perf_counter()
         vectors: Vectors = await self._engine.embed(texts, lane)
+        self._metrics.observe(EMBED_SECONDS, time.perf_counter() - began_s, lane=lane)
+        self._metrics.count(EMBEDDED_TEXTS, len(texts), lane=lane)
         return vectors
 
     async def token_vectors(self, texts: Sequence[str], lane: Lane) -> list[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from deployments.contracts.embedding import EmbeddingModel, Lane, Vectors
 from deployments.embedding import minilm
-from deployments.embedding.batcher import BatchLimits, MicroBatcher
+from deployments.embedding.batcher import BatchLimits, MicroBatcher, give_way
 from deployments.embedding.session import OnnxSession, TokenIds
 from deployments.errors import EmbeddingUnavailable
 
@@ -25,8 +25,9 @@ class OnnxEmbedder:
     lengths (AVX-512 VNNI) and 50 MB less memory, for 0.009 of nDCG@10 (0.735 to 0.726), and its
     vectors depend a little on what shares their batch, so that fp32 is the default.
     `name`, `max_tokens` and `pooling` are for a model
-    in `model_dir`, which is called after its directory unless named. `batch_tokens` bounds how
-    long a question can wait for a batch of chunks, `max_waiting` the texts that wait in a lane.
+    in `model_dir`, which is called after its directory unless named. `threads` batches are
+    computed at once in each lane, a core each: one batch on two cores would have them wait for
+    each other. `max_waiting` bounds the texts that wait in a lane.
 
     Raises:
         ConfigurationError: no model can be made or loaded.
@@ -50,15 +51,19 @@ class OnnxEmbedder:
             name = minilm.NAME
         else:
             directory = Path(model_dir)
-        self._session = OnnxSession(
-            directory, threads=threads, max_tokens=max_tokens, pooling=pooling
-        )
+        self._session = OnnxSession(directory, max_tokens=max_tokens, pooling=pooling)
         self._model = EmbeddingModel(name or directory.name, self._session.dimension, max_tokens)
         self._batches: MicroBatcher[_Text, Vectors] = MicroBatcher(
-            self._compute, _Text.size, BatchLimits(tokens=batch_tokens, waiting=max_waiting)
+            self._compute,
+            _Text.size,
+            BatchLimits(tokens=batch_tokens, waiting=max_waiting),
+            workers=threads,
         )
-        # Beside the model's thread: a text that waits for its batch already knows its length.
-        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
+        # Beside the model's threads: a text that waits for its batch already knows its length.
+        self._tokenizing = {
+            Lane.QUERY: ThreadPoolExecutor(1, "tokenizer"),
+            Lane.INGESTION: ThreadPoolExecutor(1, "tokenizer", initializer=give_way),
+        }
 
     async def model(self) -> EmbeddingModel:
         return self._model
@@ -83,14 +88,17 @@ class OnnxEmbedder:
     async def aclose(self) -> None:
         """Stop the threads; who still waits gets EmbeddingUnavailable."""
         await self._batches.aclose()
-        self._tokenizing.shutdown()
+        for thread in self._tokenizing.values():
+            thread.shutdown()
 
     async def _submit(
         self, texts: Sequence[str], lane: Lane, *, with_tokens: bool
     ) -> list[Vectors]:
         loop = asyncio.get_running_loop()
         try:
-            tokenized = await loop.run_in_executor(self._tokenizing, self._session.tokenize, texts)
+            tokenized = await loop.run_in_executor(
+                self._tokenizing[lane], self._session.tokenize, texts
+            )
         except RuntimeError as error:
             raise EmbeddingUnavailable("the embedding engine was shut down") from error
         return await self._batches.submit([_Text(ids, with_tokens) for ids in tokenized], lane)

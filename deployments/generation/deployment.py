@@ -13,9 +13,11 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.contracts.engines import EngineSpec
 from deployments.contracts.generation import GenerationModel, GenerationRequest, Token
-from deployments.errors import GenerationUnavailable, ModelNotFound
+from deployments.errors import GenerationUnavailable, ModelNotFound, RagserveError
 from deployments.generation.coalescing import coalesce
 from deployments.logs import log_with_serve
+from deployments.metrics import GENERATION_SECONDS, GENERATION_TOKENS, Metrics
+from deployments.ray_metrics import RayMetrics
 from deployments.resilience.remote import answer_of, translating_remote_errors
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class GenerationServer:
     ) -> None:
         log_with_serve()
         self._coalesce_ms = coalesce_ms
+        self._metrics: Metrics = RayMetrics()
         self._engine: Any = engine.load()
         try:
             await self._engine.model()
@@ -72,9 +75,25 @@ class GenerationServer:
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
         """The engine's stream, several tokens a message."""
-        async with aclosing(coalesce(self._engine.stream(request), self._coalesce_ms)) as groups:
-            async for group in groups:
-                yield group
+        outcome, began_s = "left", time.perf_counter()
+        try:
+            groups = coalesce(self._engine.stream(request), self._coalesce_ms)
+            async with aclosing(groups):
+                async for group in groups:
+                    self._count(group)
+                    yield group
+            outcome = "done"
+        except RagserveError:
+            outcome = "failed"
+            raise
+        finally:
+            seconds = time.perf_counter() - began_s
+            self._metrics.observe(GENERATION_SECONDS, seconds, outcome=outcome)
+
+    def _count(self, group: Token) -> None:
+        if group.usage is not None:
+            self._metrics.count(GENERATION_TOKENS, group.usage.prompt_tokens, kind="prompt")
+            self._metrics.count(GENERATION_TOKENS, group.usage.completion_tokens, kind="completion")
 
     async def tokens_computed(self) -> int | None:
         """Tokens the engine computed since its start; None where it runs on another machine."""

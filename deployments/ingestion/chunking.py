@@ -39,7 +39,7 @@ _LEAST_CHARACTERS = 100
 class ChunkLimits:
     """Sizes in tokens of the embedding model.
 
-    Defaults suit a model of 256 tokens. `prefix_tokens` is kept free for the title and headings
+    Defaults suit a model of 256 tokens. `prefix_tokens` is kept free for the headings
     that `Chunker.embedding_text` puts in front. `max_characters` bounds chunks of text that the
     tokenizer folds into few tokens (an encoded image is one unknown word).
     """
@@ -108,14 +108,14 @@ class Chunker:
                 )  # fmt: skip
         return drafts
 
-    def embedding_text(self, draft: ChunkDraft, title: str) -> str:
-        """What to embed (and to index for words): title and headings, then the passage.
+    def embedding_text(self, draft: ChunkDraft) -> str:
+        """What to embed: the headings, then the passage.
 
-        Fits the model's `max_tokens`. Where the prefix is too long, outer headings go first.
+        Fits the model's `max_tokens`. Where the headings are too long, outer ones go first. The
+        document's title is indexed for words only: in front of every passage it makes them all
+        alike (nDCG@10 of 591 FAQ questions by vectors 0.703 without it, 0.670 with it).
         """
         headings = [part for part in draft.heading.split(HEADING_SEPARATOR) if part]
-        if title and title not in headings:
-            headings.insert(0, title)
         while headings:
             prefix = HEADING_SEPARATOR.join(headings)
             if self._counts.total(prefix) <= self._limits.prefix_tokens:

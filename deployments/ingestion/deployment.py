@@ -9,12 +9,16 @@ from ray import serve
 from deployments.contracts.embedding import EmbeddingModel
 from deployments.embedding.deployment import RemoteEmbedder
 from deployments.environment import Environment
+from deployments.errors import StateUnavailable
+from deployments.ingestion.autoscaling import QUEUED_JOBS
 from deployments.ingestion.blobs import BlobStore
+from deployments.ingestion.counting import counted_jobs, watch_depth
 from deployments.ingestion.settings import IngestionSettings, SupervisorSettings
 from deployments.ingestion.supervisor import Supervisor
 from deployments.ingestion.sweep import Sweep
 from deployments.ingestion.tasks import ray_runner
 from deployments.logs import log_with_serve
+from deployments.ray_metrics import RayMetrics
 from deployments.retrieval.milvus import MilvusStore
 from deployments.state.connection import connect
 from deployments.state.jobs import RedisJobStore
@@ -45,24 +49,26 @@ class IngestionSupervisor:
             # Asked anew each time: the embedding deployment may have got another model.
             return await RemoteEmbedder(embedding).model()
 
-        self._state = connect(environment.redis_url.get_secret_value())
+        self._state = connect(environment.state_url)
         self._store = MilvusStore(
             environment.milvus_uri, environment.milvus_token.get_secret_value()
         )
         lifetimes = Lifetimes(
             visibility_timeout_s=settings.claim_timeout_s, lease_s=settings.lease_s
         )
-        jobs = RedisJobStore(self._state)
+        self._queue = RedisJobQueue(self._state, lifetimes=lifetimes)
+        metrics = RayMetrics()
+        jobs = counted_jobs(RedisJobStore(self._state), metrics)
         blobs = BlobStore(environment.blob_url)
         supervisor = Supervisor(
             serve.get_replica_context().replica_id.unique_id,
             jobs=jobs,
-            queue=RedisJobQueue(self._state, lifetimes=lifetimes),
+            queue=self._queue,
             lock=RedisCollectionLock(self._state, lifetimes=lifetimes),
             store=self._store,
             blobs=blobs,
             model=model,
-            run_file=ray_runner(settings),
+            run_step=ray_runner(settings),
             sweep=Sweep(
                 jobs=jobs,
                 visibility=RedisVisibility(self._state),
@@ -76,6 +82,7 @@ class IngestionSupervisor:
             ),
         )
         self._running = asyncio.create_task(supervisor.run())
+        self._watching = asyncio.create_task(watch_depth(self._queue, metrics))
 
     async def check_health(self) -> None:
         """Raise what ended the supervisor."""
@@ -83,9 +90,17 @@ class IngestionSupervisor:
             self._running.result()
             raise RuntimeError("The supervisor has stopped.")
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What `autoscaling.SupervisorsForQueue` scales by; Serve asks for it."""
+        try:
+            return {QUEUED_JOBS: float(await self._queue.depth())}
+        except StateUnavailable:
+            return {}
+
     async def __del__(self) -> None:
         """Hand over what is under way: another supervisor goes on within seconds."""
+        self._watching.cancel()
         self._running.cancel()
-        await asyncio.wait({self._running})
+        await asyncio.wait({self._running, self._watching})
         await self._store.close()
         await self._state.aclose()

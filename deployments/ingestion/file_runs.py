@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from deployments.contracts.jobs import FileSpec, FileState, Job, JobStore, Lease
 from deployments.errors import IllegalTransition, WorkerDied
-from deployments.ingestion.file_ingestion import FileWork
+from deployments.ingestion.large_files import LargeFiles, RunStep
+from deployments.ingestion.ranges import FileWork, Reading, Step
 from deployments.ingestion.settings import SupervisorSettings
 
 logger = logging.getLogger(__name__)
@@ -17,22 +18,17 @@ logger = logging.getLogger(__name__)
 FILES_PAGE = 1000
 _OPEN = (FileState.PENDING, FileState.PROCESSING)
 
-RunFile = Callable[[FileWork], Awaitable[None]]
-"""Runs one attempt at a file somewhere else; cancelling the call ends the attempt.
-
-Raises WorkerDied where the process running it died or failed in a way that nobody foresaw, and
-otherwise what the attempt raised.
-"""
-
 
 class FileRuns:
-    """Runs files, a bounded number at a time over all jobs together."""
+    """Runs files, a bounded number at a time over all jobs together, and as many of their steps."""
 
-    def __init__(self, jobs: JobStore, run_file: RunFile, settings: SupervisorSettings) -> None:
+    def __init__(self, jobs: JobStore, run_step: RunStep, settings: SupervisorSettings) -> None:
         self._jobs = jobs
-        self._run_file = run_file
+        self._run_step = run_step
         self._settings = settings
-        self._slots = asyncio.Semaphore(settings.files_in_flight)
+        self._files = asyncio.Semaphore(settings.files_in_flight)
+        self._steps = asyncio.Semaphore(settings.files_in_flight)
+        self._large = LargeFiles(jobs, self._done, settings)
 
     async def run(self, job: Job, lease: Lease) -> None:
         """Bring every file of the job that has not ended to its end.
@@ -43,10 +39,10 @@ class FileRuns:
         try:
             async with asyncio.TaskGroup() as group:
                 for specs in _by_document(await self._unfinished(job)):
-                    await self._slots.acquire()
+                    await self._files.acquire()
                     task = group.create_task(self._run_in_turn(job, specs, lease))
                     # Not in the task itself: one cancelled before it began would not come to it.
-                    task.add_done_callback(lambda _: self._slots.release())
+                    task.add_done_callback(lambda _: self._files.release())
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
@@ -66,7 +62,8 @@ class FileRuns:
     async def _run(self, work: FileWork) -> None:
         for _ in range(self._settings.max_deaths):
             try:
-                await self._settings.outage.call(lambda: self._run_file(work))
+                if (first := await self._done(work)) is not None:
+                    await self._large.run(work, first)
                 return
             except (WorkerDied, IllegalTransition) as error:
                 # Perhaps only the answer to its commit was lost, or an attempt believed dead came
@@ -80,6 +77,10 @@ class FileRuns:
                 work.job_id, work.spec.number, work.lease, WorkerDied.code, message
             )
         )
+
+    async def _done(self, step: Step) -> Reading | None:
+        async with self._steps:
+            return await self._settings.outage.call(lambda: self._run_step(step))
 
     async def _has_ended(self, work: FileWork) -> bool:
         number = work.spec.number

@@ -34,8 +34,10 @@ from deployments.errors import (
     DocumentTooLarge,
 )
 from deployments.ingestion.readers.document import (
+    EVERY_PAGE,
     MIB,
     ExtractedDocument,
+    PageRange,
     ReadLimits,
     Section,
 )
@@ -82,7 +84,9 @@ class ReaderSandbox:
         """The child's process id, while there is one."""
         return self._child.pid if self._child else None
 
-    def read(self, path: Path, content_type: str, name: str) -> ExtractedDocument:
+    def read(
+        self, path: Path, content_type: str, name: str, pages: PageRange = EVERY_PAGE
+    ) -> ExtractedDocument:
         """Read one file; blocks for at most `wall_s` (half a minute more where it starts).
 
         Raises:
@@ -97,6 +101,7 @@ class ReaderSandbox:
                 "content_type": content_type,
                 "name": name,
                 "limits": asdict(self._limits),
+                "pages": asdict(pages),
                 "cpu_s": self._bounds.cpu_s,
             }
             deadline = time.monotonic() + self._bounds.wall_s + (_START_S if fresh else 0.0)
@@ -200,7 +205,10 @@ def _document(reply: dict[str, Any]) -> ExtractedDocument:
         kinds = {kind.code: kind for kind in DocumentError.__subclasses__()}
         raise kinds.get(reply["code"], DocumentError)(reply["message"], **reply["details"])
     return ExtractedDocument(
-        reply["title"], tuple(Section(*section) for section in reply["sections"]), reply["metadata"]
+        reply["title"],
+        tuple(Section(*section) for section in reply["sections"]),
+        reply["metadata"],
+        reply["pages"],
     )
 
 
@@ -249,9 +257,10 @@ def _reply(request: dict[str, Any]) -> dict[str, Any]:
     # Deferred: the parent, which imports this module as well, never reads.
     from deployments.ingestion.readers.registry import read
 
-    limits = ReadLimits(**request["limits"])
+    limits, pages = ReadLimits(**request["limits"]), PageRange(**request["pages"])
+    path = Path(request["path"])
     try:
-        document = read(Path(request["path"]), request["content_type"], request["name"], limits)
+        document = read(path, request["content_type"], request["name"], limits, pages)
     except DocumentError as error:
         exhausted = isinstance(error.__cause__, MemoryError)
         return {
@@ -263,6 +272,7 @@ def _reply(request: dict[str, Any]) -> dict[str, Any]:
     return {
         "title": document.title,
         "metadata": dict(document.metadata),
+        "pages": document.pages,
         "sections": [
             (section.text, section.heading, section.page, dict(section.metadata))
             for section in document.sections

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from deployments.resilience.retries import OUTAGE, Retry
+
+RANGE_PAGES: Final = 64
+"""Pages that one task reads, some seconds' work: a file with more is read by several."""
+RANGE_CHUNKS: Final = 512
+"""Chunks that one task embeds and stores: a file with more is written by several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +18,9 @@ class IngestionSettings:
     """Bounds of ingestion.
 
     `embedding_app` and `embedding_deployment` name the Serve deployment that embeds.
-    `task_cpus` is what Ray sets aside for a file being read. `embed_calls` batches of one file,
-    of `embed_batch` chunks each, are under way at a time: at least one for each replica.
+    `task_cpus` and `task_resources` are what Ray sets aside for a file being read. `embed_calls`
+    batches of one file, of `embed_batch` chunks each, are under way at a time: at least one for
+    each replica.
     A supervisor without a sign of life for `claim_timeout_s` loses its jobs; `lease_s` is how
     long it holds a collection unrenewed.
     """
@@ -28,6 +35,7 @@ class IngestionSettings:
     lease_s: float = 300.0
     embedding_app: str = "rag"
     embedding_deployment: str = "Embedding"
+    task_resources: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,7 @@ class SupervisorSettings:
 
     jobs_in_flight: int = 4
     files_in_flight: int = 2
+    range_chunks: int = RANGE_CHUNKS
     max_deliveries: int = 5
     """A job given out so often without an end, and without one more file done, is poison."""
     max_deaths: int = 3

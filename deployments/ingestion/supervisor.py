@@ -37,7 +37,8 @@ from deployments.errors import (
     StateUnavailable,
 )
 from deployments.ingestion.blobs import BlobStore
-from deployments.ingestion.file_runs import FileRuns, RunFile
+from deployments.ingestion.file_runs import FileRuns
+from deployments.ingestion.large_files import RunStep
 from deployments.ingestion.model_match import require_model
 from deployments.ingestion.settings import SupervisorSettings
 from deployments.ingestion.sweep import Sweep
@@ -64,7 +65,7 @@ class Supervisor:
         store: VectorStore,
         blobs: BlobStore,
         model: ServedModel,
-        run_file: RunFile,
+        run_step: RunStep,
         sweep: Sweep,
         settings: SupervisorSettings | None = None,
     ) -> None:
@@ -77,7 +78,7 @@ class Supervisor:
         self._model = model
         self._sweep = sweep
         self._settings = settings or SupervisorSettings()
-        self._files = FileRuns(jobs, run_file, self._settings)
+        self._files = FileRuns(jobs, run_step, self._settings)
         self._held: dict[str, Claim] = {}
         self._slots = asyncio.Semaphore(self._settings.jobs_in_flight)
 

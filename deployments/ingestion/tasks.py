@@ -1,4 +1,4 @@
-"""The Ray task that takes in one file, and how a supervisor runs it.
+"""The Ray task that takes in a file, or does a step of a large one, and how a supervisor runs it.
 
 A worker process keeps its clients between tasks: connecting, and importing what they need,
 costs seconds.
@@ -10,7 +10,10 @@ import asyncio
 import logging
 import os
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import ray
 from ray import serve
@@ -22,9 +25,10 @@ from deployments.embedding.model_files import TOKENIZER_FILE
 from deployments.environment import Environment
 from deployments.errors import RagserveError, WorkerDied
 from deployments.ingestion.blobs import BlobStore
-from deployments.ingestion.chunking import Chunker, ChunkLimits
-from deployments.ingestion.file_ingestion import FileIngestion, FileWork
-from deployments.ingestion.file_runs import RunFile
+from deployments.ingestion.chunking import ChunkDraft, Chunker, ChunkLimits
+from deployments.ingestion.file_ingestion import Done, FileIngestion
+from deployments.ingestion.large_files import RunStep
+from deployments.ingestion.ranges import FileWork, Reading, Step, WriteRange
 from deployments.ingestion.sandbox import ReaderSandbox
 from deployments.ingestion.settings import IngestionSettings
 from deployments.ingestion.tokens import load_token_counter
@@ -38,10 +42,10 @@ logger = logging.getLogger(__name__)
 INGESTION_NICENESS = 10
 
 
-def ingest_file(settings: IngestionSettings, work: FileWork) -> None:
-    """One attempt at one file, to its end."""
+def ingest_file(settings: IngestionSettings, step: Step, drafts: Sequence[ChunkDraft]) -> Done:
+    """One attempt at one file, or one step of it: what was read, and its chunks."""
     loop, ingestion = _worker(settings)
-    asyncio.run_coroutine_threadsafe(ingestion.run(work), loop).result()
+    return asyncio.run_coroutine_threadsafe(ingestion.run(step, drafts), loop).result()
 
 
 @lru_cache(maxsize=1)
@@ -53,7 +57,7 @@ def _worker(settings: IngestionSettings) -> tuple[asyncio.AbstractEventLoop, Fil
     # Questions come first, also where Ray gives every worker the same priority.
     os.nice(INGESTION_NICENESS)
     environment = Environment.read()
-    state = connect(environment.redis_url.get_secret_value())
+    state = connect(environment.state_url)
     handle = serve.get_deployment_handle(
         settings.embedding_deployment, app_name=settings.embedding_app
     )
@@ -78,25 +82,43 @@ def _worker(settings: IngestionSettings) -> tuple[asyncio.AbstractEventLoop, Fil
     )
 
 
-def ray_runner(settings: IngestionSettings) -> RunFile:
-    """Runs attempts as Ray tasks; cancelling the call kills the task's process."""
-    # The supervisor counts deaths itself, so that a file that kills its worker is told apart.
-    task = ray.remote(max_retries=0, num_cpus=settings.task_cpus)(ingest_file)
+def ray_runner(settings: IngestionSettings) -> RunStep:
+    """Runs steps as Ray tasks; cancelling the call kills the task's process.
 
-    async def run(work: FileWork) -> None:
-        reference = task.remote(settings, work)
+    The chunks of a reading stay in Ray's object store, from where other tasks take them.
+    """
+    # The supervisor counts deaths itself, so that a file that kills its worker is told apart.
+    task = ray.remote(
+        max_retries=0,
+        num_cpus=settings.task_cpus,
+        resources=dict(settings.task_resources),
+        num_returns=2,
+    )(ingest_file)
+
+    async def run(step: Step) -> Reading | None:
+        drafts: Any = ()
+        if isinstance(step, WriteRange):
+            # Ray hands over what an argument refers to, but does not look inside of arguments.
+            step, drafts = replace(step, drafts=None), step.drafts
+        reference, read = task.remote(settings, step, drafts)
         try:
-            await reference
+            reading: Reading | None = await reference
         except asyncio.CancelledError:
             ray.cancel(reference, force=True)
             raise
         except RayTaskError as error:
             if isinstance(error.cause, RagserveError):
                 raise error.cause from None
-            logger.exception("job %s: file %d", work.job_id, work.spec.number)
+            logger.exception("%s", _named(step))
             failure = type(error.cause).__name__
             raise WorkerDied(f"The worker failed unexpectedly ({failure}).") from error
         except RayError as error:  # the process, its node or its result was lost
             raise WorkerDied(f"The worker died ({type(error).__name__}).") from error
+        return None if reading is None else replace(reading, drafts=read)
 
     return run
+
+
+def _named(step: Step) -> str:
+    work = step if isinstance(step, FileWork) else step.work
+    return f"job {work.job_id}: file {work.spec.number}"

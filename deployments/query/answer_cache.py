@@ -1,7 +1,7 @@
 """Answers kept for who asks the same again.
 
-The key holds everything the answer depends on, the collection's epoch and the caller's scope
-included: a commit to the collection or another scope makes another key, so a kept answer is
+The key holds everything the answer depends on, its collections' epochs and the caller's scope
+included: a commit to one of them or another scope makes another key, so a kept answer is
 never stale and never leaks. Values are JSON, because a cache is no place to run code from.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -16,15 +17,18 @@ from deployments.contracts.generation import Usage
 from deployments.contracts.query import Answer, Citation, QueryRequest, SentenceGrounding
 from deployments.contracts.retrieval import Chunk, Document, Passage
 
-_FORMAT = 1
+_FORMAT = 2
 """Counts up whenever an answer's shape or the way to it changes."""
 
 
-def answer_key(request: QueryRequest, epoch: int, model: str, settings: str) -> str:
-    """A digest over all that decides the answer; `settings` spells out the operator's."""
+def answer_key(request: QueryRequest, epochs: Sequence[int], model: str, settings: str) -> str:
+    """A digest over all that decides the answer; `settings` spells out the operator's.
+
+    `epochs` are those of the request's collections, in order.
+    """
     parts = {
         "format": _FORMAT,
-        "epoch": epoch,
+        "epochs": list(epochs),
         "model": model,
         "settings": settings,
         "request": asdict(request),

@@ -33,7 +33,7 @@ from deployments.query.timings import StageTimings
 from deployments.query.token_counts import TokenCounts
 
 UNSUPPORTED = "No sentence of the model's answer is supported by the passages."
-NOT_FOUND = "I could not find this in the documents of collection {collection}."
+NOT_FOUND = "I could not find this in the documents of {places}."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,6 @@ class Answering:
         settings: QuerySettings,
         descriptions: Descriptions,
     ) -> None:
-        self._embedder = embedder
         self._generator = generator
         self._settings = settings
         self._descriptions = descriptions
@@ -71,7 +70,7 @@ class Answering:
         """TokenEvents, then DoneEvent; raises what `QueryPipeline.stream` says."""
         evidence = await self._weigh(question)
         if not await self._relevant(evidence):
-            text = NOT_FOUND.format(collection=question.request.collection)
+            text = NOT_FOUND.format(places=_places(question.request.collections))
             yield TokenEvent(text)
             yield DoneEvent(_finish(question, text, "not_found"))
         elif question.request.answer == "extract":
@@ -92,7 +91,7 @@ class Answering:
                 return evidence
             try:
                 async with question.deadline.within("select"):
-                    texts = [sentence.text for sentence in evidence.sentences]
+                    texts = [sentence.in_context for sentence in evidence.sentences]
                     return compare(evidence, await self._vectors.of(texts), vector)
             except EmbeddingUnavailable as error:
                 question.ladder.step("lexical_only", error)
@@ -211,10 +210,16 @@ class Answering:
             if evidence.vectors is not None and sentences:
                 try:
                     async with question.deadline.within("ground"):
-                        vectors = await self._embedder.embed(claims(question.text, sentences))
+                        vectors = await self._vectors.of(claims(question.text, sentences))
                 except EmbeddingUnavailable as error:
                     question.ladder.step("lexical_only", error)
             return ground(question.text, sentences, vectors, evidence, question.retrieved.passages)
+
+
+def _places(collections: Sequence[str]) -> str:
+    if len(collections) == 1:
+        return f"collection {collections[0]}"
+    return f"collections {', '.join(collections[:-1])} and {collections[-1]}"
 
 
 def _finish(

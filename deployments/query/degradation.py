@@ -7,7 +7,9 @@ from typing import Literal
 from deployments.contracts.query import OnDegraded
 from deployments.errors import RagserveError
 
-Rung = Literal["state_stale", "lexical_only", "rerank_skipped", "extractive", "ungrounded"]
+Rung = Literal[
+    "state_stale", "lexical_only", "rerank_skipped", "extractive", "ungrounded", "uncached"
+]
 
 
 class Ladder:
@@ -27,7 +29,16 @@ class Ladder:
         Raises:
             RagserveError: `error` itself, where the caller wants no lesser answer.
         """
-        if self._on_degraded == "fail":
+        if self.refused:
             raise error
+        self.note(rung)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the caller would rather wait, or have an error, than a lesser answer."""
+        return self._on_degraded == "fail"
+
+    def note(self, rung: Rung) -> None:
+        """Label what costs time and takes nothing from the answer: no caller can mind it."""
         if rung not in self._rungs:
             self._rungs.append(rung)

@@ -9,12 +9,16 @@ from typing import Any
 from deployments.contracts.embedding import Embedder, EmbeddingModel
 from deployments.contracts.generation import GenerationModel, Generator
 from deployments.contracts.retrieval import Collection, VectorStore
+from deployments.errors import DependencyError
 
 _KEEP = 1024
 
 
 class Descriptions:
-    """Descriptions trusted for `ttl_s`; failures are not kept.
+    """Descriptions trusted for `ttl_s`, and for as long as whoever gives them is out.
+
+    A kept answer is found by the name of the model that wrote it: without the last known name
+    no answer would be served from the cache while that model is out.
 
     A collection dropped within that time is still refused by the search itself, and one made
     again by another model is noticed when the time is over.
@@ -55,7 +59,12 @@ class Descriptions:
         kept = self._kept.get(key)
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
-        answer = await ask()
+        try:
+            answer = await ask()
+        except DependencyError:
+            if kept is None:
+                raise
+            return kept[1]
         if len(self._kept) >= _KEEP:
             self._kept.clear()
         self._kept[key] = (self._clock() + self._ttl_s, answer)

@@ -15,9 +15,9 @@ def without_repeats(passages: Sequence[Passage]) -> list[Passage]:
 
     The order stays; of two versions of one chunk the newer is kept, of two copies the better.
     """
-    newest: dict[tuple[str, int], int] = {}
+    newest: dict[tuple[str, str, int], int] = {}
     for passage in passages:
-        key = (passage.chunk.document.id, passage.chunk.number)
+        key = (passage.collection, passage.chunk.document.id, passage.chunk.number)
         newest[key] = max(newest.get(key, 0), passage.chunk.document.version)
     kept: list[Passage] = []
     ids: set[str] = set()
@@ -25,7 +25,8 @@ def without_repeats(passages: Sequence[Passage]) -> list[Passage]:
     for passage in passages:
         chunk = passage.chunk
         text = " ".join(chunk.text.split())
-        outdated = chunk.document.version < newest[chunk.document.id, chunk.number]
+        place = (passage.collection, chunk.document.id, chunk.number)
+        outdated = chunk.document.version < newest[place]
         if outdated or chunk.id in ids or text in texts:
             continue
         ids.add(chunk.id)

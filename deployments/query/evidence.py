@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,16 +19,25 @@ from deployments.contracts.retrieval import Passage
 from deployments.query.sentences import Span, split_sentences
 from deployments.query.terms import coverage, rarity, terms
 
+HEADING_SEPARATOR = " > "
+"""Between the headings of a chunk's path, as ingestion writes them."""
 LEXICAL_SHARE = 0.3
 """Weight of word coverage beside cosine similarity in a sentence's score. Of 20 handbook
 questions any share from 0 to 0.5 ranks a right sentence first 20 times, 0.7 19, words alone 18."""
+
+STANDING_WEIGHT = 2.0
+"""How much it costs a sentence that its passage was found with a lower score than the best one,
+relative to that. Of 237 FAQ questions with the answer among five passages, the first sentence is
+from the right passage in 72 % (73 and 71 % of the two halves), without it in 59 %; and in 56 %
+where sentences were compared without their headings as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvidenceSentence:
     """A sentence of passage number `passage` (from 1) and how it bears on the question.
 
-    `similarity` is the cosine to the question, None where no vectors are to be had.
+    `similarity` is the cosine to the question, None where no vectors are to be had. `heading` is
+    the innermost one above it, `standing` the passage's score as a share of the best one's.
     """
 
     passage: int
@@ -37,12 +46,20 @@ class EvidenceSentence:
     terms: frozenset[str]
     similarity: float | None
     coverage: float
+    heading: str = ""
+    standing: float = 1.0
+
+    @property
+    def in_context(self) -> str:
+        """What to compare with a question: "8202 and 8201." says little, below "Ports" much."""
+        return f"{self.heading}\n{self.text}" if self.heading else self.text
 
     @property
     def score(self) -> float:
-        if self.similarity is None:
-            return self.coverage
-        return (1 - LEXICAL_SHARE) * self.similarity + LEXICAL_SHARE * self.coverage
+        own = self.coverage
+        if self.similarity is not None:
+            own = (1 - LEXICAL_SHARE) * self.similarity + LEXICAL_SHARE * self.coverage
+        return own - STANDING_WEIGHT * (1 - self.standing)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +114,7 @@ def weigh(question: str, passages: Sequence[Passage], max_sentences: int) -> Evi
     chosen: list[EvidenceSentence] = []
     for index, passage in enumerate(passages):
         share = (max_sentences - len(chosen)) // (len(passages) - index)
-        found = _sentences_of(index + 1, passage.chunk.text, weights)
+        found = _sentences_of(index + 1, passage, weights, _standing(passage, passages))
         if len(found) > share:
             ranked = sorted(found, key=lambda sentence: -sentence.coverage)[:share]
             found = sorted(ranked, key=lambda sentence: sentence.span.start)
@@ -109,18 +126,36 @@ def compare(evidence: Evidence, vectors: Vectors, question: Vectors) -> Evidence
     """`evidence` with the cosine of each sentence to the question added."""
     similarities = vectors @ question
     sentences = tuple(
-        EvidenceSentence(s.passage, s.span, s.text, s.terms, float(similarity), s.coverage)
+        replace(s, similarity=float(similarity))
         for s, similarity in zip(evidence.sentences, similarities, strict=True)
     )
     return Evidence(evidence.question_terms, evidence.passage_terms, sentences, vectors)
 
 
-def _sentences_of(number: int, text: str, weights: Mapping[str, float]) -> list[EvidenceSentence]:
+def _standing(passage: Passage, passages: Sequence[Passage]) -> float:
+    best = max(other.score for other in passages)
+    return max(0.0, passage.score / best) if best > 0 else 1.0
+
+
+def _sentences_of(
+    number: int, passage: Passage, weights: Mapping[str, float], standing: float
+) -> list[EvidenceSentence]:
+    text = passage.chunk.text
+    heading = passage.chunk.heading.rpartition(HEADING_SEPARATOR)[2]
     found = []
     for span in split_sentences(text):
         sentence = text[span.start : span.end]
         words = frozenset(terms(sentence))
         found.append(
-            EvidenceSentence(number, span, sentence, words, None, coverage(weights, words))
+            EvidenceSentence(
+                number,
+                span,
+                sentence,
+                words,
+                None,
+                coverage(weights, words),
+                heading,
+                standing,
+            )
         )
     return [sentence for sentence in found if len(sentence.terms) > 1] or found

@@ -11,9 +11,7 @@ from deployments.contracts.retrieval import Chunk, Passage, VectorStore
 _MAX_OVERLAP_CHARS = 2000
 
 
-async def widen(
-    store: VectorStore, collection: str, passages: Sequence[Passage], reach: int
-) -> list[Passage]:
+async def widen(store: VectorStore, passages: Sequence[Passage], reach: int) -> list[Passage]:
     """Each passage with up to `reach` chunks on either side, as one text.
 
     A chunk that is a passage itself, or is already part of a better passage, is not repeated.
@@ -31,7 +29,10 @@ async def widen(
     found = await asyncio.gather(
         *(
             store.get_chunks(
-                collection, passage.chunk.document.id, passage.chunk.document.version, numbers
+                passage.collection,
+                passage.chunk.document.id,
+                passage.chunk.document.version,
+                numbers,
             )
             for passage, numbers in zip(passages, wanted, strict=True)
         )

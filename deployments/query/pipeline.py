@@ -27,8 +27,10 @@ from deployments.contracts.query import (
 from deployments.contracts.reranking import Reranker
 from deployments.contracts.retrieval import VectorStore
 from deployments.errors import GenerationUnavailable
+from deployments.metrics import UNCOUNTED, Metrics
 from deployments.query.answer_cache import answer_key, pack, unpack
 from deployments.query.answering import Answering, Question
+from deployments.query.counting import QueryCounts
 from deployments.query.deadline import Deadline
 from deployments.query.degradation import Ladder
 from deployments.query.descriptions import Descriptions
@@ -37,6 +39,12 @@ from deployments.query.retrieval import Inquiry, Retriever
 from deployments.query.rewrite import standalone_question
 from deployments.query.settings import QuerySettings
 from deployments.query.timings import StageTimings
+from deployments.resilience.retries import Retry
+
+FLIGHT_LEASE_S = 10.0
+"""Another replica that is silent for so long after it began to answer may be dead."""
+FLIGHT_WAIT_S = 20.0
+"""Nobody waits longer, nor more than half of their time, for another replica's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class _Call:
     deadline: Deadline
     timings: StageTimings
     ladder: Ladder
-    snapshot: Snapshot
+    snapshots: Mapping[str, Snapshot]
     queued_s: float
 
 
@@ -64,7 +72,10 @@ class QueryPipeline:
         reranker: Reranker | None = None,
         cache: AnswerCache | None = None,
         settings: QuerySettings | None = None,
+        retry: Retry | None = None,
+        metrics: Metrics = UNCOUNTED,
     ) -> None:
+        self._counts = QueryCounts(metrics)
         self._settings = settings or QuerySettings()
         self._settings_repr = repr(self._settings)
         self._visibility = visibility
@@ -73,7 +84,9 @@ class QueryPipeline:
         self._descriptions = Descriptions(
             embedder, store, generator, self._settings.description_ttl_s
         )
-        self._retriever = Retriever(embedder, store, reranker, self._settings, self._descriptions)
+        self._retriever = Retriever(
+            embedder, store, reranker, self._settings, self._descriptions, retry or Retry(), cache
+        )
         self._answering = Answering(embedder, generator, self._settings, self._descriptions)
 
     async def search(self, request: QueryRequest, deadline: Deadline | None = None) -> SearchResult:
@@ -85,15 +98,13 @@ class QueryPipeline:
         call = await self._begin(request, deadline)
         retrieved = await self._retriever.retrieve(self._inquiry(call), vector_wanted=False)
         timings_ms = _timings(call.timings.read(), call)
-        return SearchResult(retrieved.passages, timings_ms, call.ladder.rungs)
+        result = SearchResult(retrieved.passages, timings_ms, call.ladder.rungs)
+        self._counts.found(result)
+        return result
 
     async def answer(self, request: QueryRequest, deadline: Deadline | None = None) -> Answer:
         """The whole answer at once; raises what `stream` raises."""
-        async with aclosing(self.stream(request, deadline)) as events:
-            async for event in events:
-                if isinstance(event, DoneEvent):
-                    return event.answer
-        raise GenerationUnavailable("The answer ended before it was done.")
+        return await whole_answer(self.stream(request, deadline))
 
     async def stream(
         self, request: QueryRequest, deadline: Deadline | None = None
@@ -110,15 +121,22 @@ class QueryPipeline:
         call = await self._begin(request, deadline)
         async with aclosing(await self._events(call)) as events:
             async for event in events:
-                yield _timed(event, call) if isinstance(event, DoneEvent) else event
+                if isinstance(event, DoneEvent):
+                    done = _timed(event, call)
+                    self._counts.answered(done.answer)
+                    yield done
+                else:
+                    yield event
 
     async def _begin(self, request: QueryRequest, deadline: Deadline | None) -> _Call:
         deadline = deadline or Deadline.after(self._settings.deadline_s)
         queued_s = deadline.elapsed_s()
         async with deadline.within("queue"):
-            snapshot = await self._visibility.snapshot(request.collection)
+            snapshots = {
+                name: await self._visibility.snapshot(name) for name in request.collections
+            }
         return _Call(
-            request, deadline, StageTimings(), Ladder(request.on_degraded), snapshot, queued_s
+            request, deadline, StageTimings(), Ladder(request.on_degraded), snapshots, queued_s
         )
 
     async def _events(self, call: _Call) -> AsyncGenerator[QueryEvent, None]:
@@ -133,7 +151,7 @@ class QueryPipeline:
 
     async def _key(self, call: _Call) -> str | None:
         """None where an answer must be neither kept nor shared."""
-        if not call.request.cache or call.snapshot.stale:
+        if not call.request.cache or any(s.stale for s in call.snapshots.values()):
             return None
         model = ""
         if call.request.answer == "generate":
@@ -142,16 +160,40 @@ class QueryPipeline:
                     model = (await self._descriptions.generation_model()).name
             except GenerationUnavailable:
                 return None
-        return answer_key(call.request, call.snapshot.epoch, model, self._settings_repr)
+        epochs = [snapshot.epoch for snapshot in call.snapshots.values()]
+        return answer_key(call.request, epochs, model, self._settings_repr)
 
     async def _kept(self, key: str, call: _Call) -> Answer | None:
         if self._cache is None:
             return None
         async with call.deadline.within("queue"):
             data = await self._cache.get(key)
+        if data is None and self._cache.out:
+            call.ladder.note("uncached")
         return None if data is None else unpack(data)
 
     async def _keeping(self, key: str, call: _Call) -> AsyncGenerator[QueryEvent, None]:
+        """One generation for all replicas: another's answer, or a fresh one that is kept."""
+        if self._cache is None or call.request.answer != "generate":
+            source = self._kept_after(key, call)
+        else:
+            source = self._led(key, call, self._cache)
+        async with aclosing(source) as events:
+            async for event in events:
+                yield event
+
+    async def _led(
+        self, key: str, call: _Call, cache: AnswerCache
+    ) -> AsyncGenerator[QueryEvent, None]:
+        wait_s = min(FLIGHT_WAIT_S, call.deadline.remaining_s() / 2)
+        async with cache.flight(key, lease_s=FLIGHT_LEASE_S, wait_s=wait_s) as data:
+            kept = None if data is None else unpack(data)
+            source = self._kept_after(key, call) if kept is None else _replay(kept)
+            async with aclosing(source) as events:
+                async for event in events:
+                    yield event
+
+    async def _kept_after(self, key: str, call: _Call) -> AsyncGenerator[QueryEvent, None]:
         """A fresh answer, kept before its last event is out: then nobody may be listening."""
         async with aclosing(self._fresh(call)) as events:
             async for event in events:
@@ -173,14 +215,23 @@ class QueryPipeline:
     def _inquiry(self, call: _Call) -> Inquiry:
         request = call.request
         return Inquiry(
-            collection=request.collection,
+            snapshots=call.snapshots,
             text=standalone_question(request.question, request.history),
             options=request.options,
-            snapshot=call.snapshot,
             deadline=call.deadline,
             timings=call.timings,
             ladder=call.ladder,
+            cache=request.cache,
         )
+
+
+async def whole_answer(stream: AsyncGenerator[QueryEvent, None]) -> Answer:
+    """The answer at the end of a stream; raises what the stream raises."""
+    async with aclosing(stream) as events:
+        async for event in events:
+            if isinstance(event, DoneEvent):
+                return event.answer
+    raise GenerationUnavailable("The answer ended before it was done.")
 
 
 async def _replay(answer: Answer) -> AsyncGenerator[QueryEvent, None]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from deployments.contracts.embedding import Embedder, Vectors
+from deployments.contracts.embedding import Embedder, EmbeddingModel, Vectors
 from deployments.contracts.jobs import Snapshot
-from deployments.contracts.query import SearchOptions
+from deployments.contracts.query import AnswerCache, SearchOptions
 from deployments.contracts.reranking import Reranker
 from deployments.contracts.retrieval import Passage, SearchMode, SearchRequest, VectorStore
 from deployments.errors import (
     EmbeddingUnavailable,
     ModelMismatch,
+    Overloaded,
     RerankUnavailable,
     StateUnavailable,
 )
@@ -22,8 +23,11 @@ from deployments.query.degradation import Ladder
 from deployments.query.descriptions import Descriptions
 from deployments.query.diversity import diversify, without_repeats
 from deployments.query.neighbours import widen
+from deployments.query.question_vectors import QuestionVectors
 from deployments.query.settings import QuerySettings
 from deployments.query.timings import StageTimings
+from deployments.resilience.retries import Retry
+from deployments.retrieval.ranking import merged
 
 SPARE = 5
 """Passages asked for beyond those served, so that repeats left out are made up for."""
@@ -33,15 +37,19 @@ DIVERSITY_POOL = 4
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """One search and what travels with it. `text` stands by itself, history aside."""
+    """One search and what travels with it. `text` stands by itself, history aside.
 
-    collection: str
+    `snapshots` holds the state of each collection to search, by name.
+    """
+
+    snapshots: Mapping[str, Snapshot]
     text: str
     options: SearchOptions
-    snapshot: Snapshot
     deadline: Deadline
     timings: StageTimings
     ladder: Ladder
+    cache: bool
+    """Whether the question's vector may be one computed before, and kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +70,11 @@ class Retriever:
         reranker: Reranker | None,
         settings: QuerySettings,
         descriptions: Descriptions,
+        retry: Retry,
+        cache: AnswerCache | None,
     ) -> None:
+        self._vectors = QuestionVectors(cache, ttl_s=settings.answer_ttl_s)
+        self._retry = retry
         self._embedder = embedder
         self._store = store
         self._reranker = reranker
@@ -78,7 +90,7 @@ class Retriever:
             DeadlineExceeded: naming the stage.
             DependencyError: a rung, where the caller wants no lesser answer.
         """
-        if inquiry.snapshot.stale:
+        if any(snapshot.stale for snapshot in inquiry.snapshots.values()):
             error = StateUnavailable("Redis is out: which documents are visible is not certain.")
             inquiry.ladder.step("state_stale", error)
         vector = None
@@ -94,9 +106,7 @@ class Retriever:
         if inquiry.options.neighbours and found:
             async with inquiry.deadline.within("search"):
                 with inquiry.timings.measure("search"):
-                    found = await widen(
-                        self._store, inquiry.collection, found, inquiry.options.neighbours
-                    )
+                    found = await widen(self._store, found, inquiry.options.neighbours)
         return Retrieved(tuple(found), vector)
 
     def _top_k(self, options: SearchOptions) -> int:
@@ -111,26 +121,58 @@ class Retriever:
             async with inquiry.deadline.within("embed"):
                 with inquiry.timings.measure("embed"):
                     model = await self._descriptions.embedding_model()
-                    collection = await self._descriptions.collection(inquiry.collection)
-                    if model.name != collection.model.name:
-                        raise ModelMismatch(
-                            f"Collection {inquiry.collection!r} was embedded by "
-                            f"{collection.model.name}, questions are by {model.name}.",
-                            collection=inquiry.collection,
-                        )
-                    rows = await self._embedder.embed([inquiry.text])
+                    for name in inquiry.snapshots:
+                        collection = await self._descriptions.collection(name)
+                        if model.name != collection.model.name:
+                            raise ModelMismatch(
+                                f"Collection {name!r} was embedded by {collection.model.name}, "
+                                f"questions are by {model.name}.",
+                                collection=name,
+                            )
+                    return await self._vector(inquiry, model)
         except EmbeddingUnavailable as error:
             inquiry.ladder.step("lexical_only", error)
             return None
-        first: Vectors = rows[0]
-        return first
+
+    async def _vector(self, inquiry: Inquiry, model: EmbeddingModel) -> Vectors:
+        async def embed() -> Vectors:
+            first: Vectors = (await self._embedded(inquiry))[0]
+            return first
+
+        if not inquiry.cache:
+            return await embed()
+        return await self._vectors.of(inquiry.text, model, embed)
+
+    async def _embedded(self, inquiry: Inquiry) -> Vectors:
+        """The question's vector; only who takes no lesser answer waits for a second attempt."""
+        if not inquiry.ladder.refused:
+            return await self._embedder.embed([inquiry.text])
+        return await self._retry.call(
+            lambda: self._embedder.embed([inquiry.text]), remaining_s=inquiry.deadline.remaining_s
+        )
 
     async def _search(self, inquiry: Inquiry, vector: Vectors | None) -> list[Passage]:
+        """The best of all collections; none of them may fail."""
+        requests = [self._request(inquiry, name, vector) for name in inquiry.snapshots]
+        async with inquiry.deadline.within("search"):
+            with inquiry.timings.measure("search"):
+                found = await asyncio.gather(
+                    *(self._search_one(inquiry, request) for request in requests)
+                )
+        return merged(requests, found)
+
+    async def _search_one(self, inquiry: Inquiry, request: SearchRequest) -> list[Passage]:
+        # There is no rung below the store, and a search can be sent again.
+        return await self._retry.call(
+            lambda: self._store.search(request), remaining_s=inquiry.deadline.remaining_s
+        )
+
+    def _request(self, inquiry: Inquiry, name: str, vector: Vectors | None) -> SearchRequest:
         options, settings = inquiry.options, self._settings
         limit = self._pool(options)
         weight = options.lexical_weight
-        request = SearchRequest(
-            collection=inquiry.collection,
+        return SearchRequest(
+            collection=name,
             text=inquiry.text,
             vector=vector,
             mode=options.mode if vector is not None else SearchMode.LEXICAL,
@@ -139,11 +181,8 @@ class Retriever:
             fusion=options.fusion or settings.fusion,
             lexical_weight=settings.lexical_weight if weight is None else weight,
             filter=options.filter,
-            hidden_versions=inquiry.snapshot.hidden_versions,
+            hidden_versions=inquiry.snapshots[name].hidden_versions,
         )
-        async with inquiry.deadline.within("search"):
-            with inquiry.timings.measure("search"):
-                return await self._store.search(request)
 
     def _pool(self, options: SearchOptions) -> int:
         top_k = self._top_k(options)
@@ -167,11 +206,18 @@ class Retriever:
             async with inquiry.deadline.within("rerank"):
                 with inquiry.timings.measure("rerank"):
                     scores = await _patiently(reranker, inquiry.text, pool, patience_s)
-        except RerankUnavailable as error:
+        except (RerankUnavailable, Overloaded) as error:
             inquiry.ladder.step("rerank_skipped", error)
             return found
+        weight = self._settings.rerank_weight
+        # BM25 scores alone have no upper bound; as shares of the best they can be mixed too.
+        best = max(1.0, pool[0].score)
         scored = [
-            replace(passage, score=score, rerank_score=score)
+            replace(
+                passage,
+                score=(1.0 - weight) * passage.score / best + weight * score,
+                rerank_score=score,
+            )
             for passage, score in zip(pool, scores, strict=True)
         ]
         return sorted(scored, key=lambda passage: -passage.score)

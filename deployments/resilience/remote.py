@@ -20,25 +20,38 @@ from ray.serve.exceptions import (
 
 from deployments.errors import DependencyError, Overloaded, RagserveError
 
+ANSWER_TIMEOUT_S = 300.0
+"""For background work. Where no replica is left, Serve would hold a call for ever."""
 _RETRY_AFTER_S = 1.0
 """Full queues of a few requests empty within about this."""
 
 
 async def answer_of(
-    method: Callable[..., Any], *arguments: object, unavailable: type[DependencyError], what: str
+    method: Callable[..., Any],
+    *arguments: object,
+    unavailable: type[DependencyError],
+    what: str,
+    timeout_s: float = ANSWER_TIMEOUT_S,
 ) -> Any:
     """The answer of a handle's `method.remote`; a caller who leaves takes the remote call along.
 
     Raises:
-        What `translating_remote_errors` raises.
+        What `translating_remote_errors` raises; `unavailable` too after `timeout_s`.
     """
+    limit = asyncio.timeout(timeout_s)
     with translating_remote_errors(unavailable, what):
         response = method(*arguments)
         try:
-            return await response
+            async with limit:
+                return await response
         except asyncio.CancelledError:
             response.cancel()
             raise
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            response.cancel()
+            raise unavailable(f"{what} did not answer within {timeout_s:g} s") from error
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from deployments.contracts.retrieval import (
 )
 from deployments.errors import CollectionExists, CollectionNotFound
 from deployments.retrieval.filters import Filter, parse
-from deployments.retrieval.lexical import Bm25Index
+from deployments.retrieval.lexical import Bm25Index, indexed_words
 from deployments.retrieval.limits import check_search, storable
 from deployments.retrieval.predicates import matches
 from deployments.retrieval.ranking import Ranking
@@ -32,6 +32,14 @@ class _Shelf:
     chunks: dict[str, Chunk] = field(default_factory=dict)
     vectors: dict[str, Vectors] = field(default_factory=dict)
     words: Bm25Index | None = None
+
+    def index(self) -> Bm25Index:
+        return Bm25Index(
+            {
+                key: indexed_words(chunk.document.title, chunk.heading, chunk.text)
+                for key, chunk in self.chunks.items()
+            }
+        )
 
     def visible(self, hidden: frozenset[int], tree: Filter | None = None) -> dict[str, Chunk]:
         return {
@@ -84,18 +92,15 @@ class MemoryStore:
         check_search(request, shelf.collection.model.dimension)
         tree = parse(request.filter) if request.filter is not None else None
         chunks = shelf.visible(request.hidden_versions, tree)
-        depth = request.limit
-        if request.mode is SearchMode.HYBRID:
-            depth = max(request.limit, request.candidates)
         dense: dict[str, float] = {}
         lexical: dict[str, float] = {}
         if request.mode is not SearchMode.LEXICAL and request.vector is not None:
             query = _unit(request.vector)
-            dense = _best({k: float(shelf.vectors[k] @ query) for k in chunks}, depth)
+            dense = _best({k: float(shelf.vectors[k] @ query) for k in chunks}, request.depth)
         if request.mode is not SearchMode.DENSE:
-            shelf.words = shelf.words or Bm25Index({k: c.text for k, c in shelf.chunks.items()})
+            shelf.words = shelf.words or shelf.index()
             scores = shelf.words.scores(request.text)
-            lexical = _best({k: score for k, score in scores.items() if k in chunks}, depth)
+            lexical = _best({k: score for k, score in scores.items() if k in chunks}, request.depth)
         ranking = Ranking.of(request, dense, lexical)
         return ranking.passages(ranking.best(request.limit), chunks)
 

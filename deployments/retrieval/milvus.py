@@ -28,7 +28,7 @@ from deployments.errors import (
 from deployments.retrieval.connection import ONCE, Connection
 from deployments.retrieval.expressions import quoted, visible
 from deployments.retrieval.filters import parse
-from deployments.retrieval.lexical import words
+from deployments.retrieval.lexical import terms
 from deployments.retrieval.limits import check_search, storable
 from deployments.retrieval.lite import LiteWriter
 from deployments.retrieval.ranking import Ranking
@@ -151,11 +151,8 @@ class MilvusStore:
         await self._checked(request.collection, lambda size: check_search(request, size))
         tree = parse(request.filter) if request.filter is not None else None
         where = visible(tree, request.hidden_versions)
-        depth = request.limit
-        if request.mode is SearchMode.HYBRID:
-            depth = max(request.limit, request.candidates)
         dense, lexical = await asyncio.gather(
-            self._dense(request, where, depth), self._lexical(request, where, depth)
+            self._dense(request, where), self._lexical(request, where)
         )
         ranking = Ranking.of(request, dense, lexical)
         keys = ranking.best(request.limit)
@@ -227,32 +224,31 @@ class MilvusStore:
         await self._lite.close()
         await self._connection.close()
 
-    async def _dense(self, request: SearchRequest, where: str, depth: int) -> dict[str, float]:
+    async def _dense(self, request: SearchRequest, where: str) -> dict[str, float]:
         if request.vector is None or request.mode is SearchMode.LEXICAL:
             return {}
         vector = np.ascontiguousarray(request.vector, dtype=np.float32)
-        return await self._nearest(request.collection, "dense", vector, where=where, depth=depth)
+        return await self._nearest(request, "dense", vector, where)
 
-    async def _lexical(self, request: SearchRequest, where: str, depth: int) -> dict[str, float]:
-        if request.mode is SearchMode.DENSE or not words(request.text):
+    async def _lexical(self, request: SearchRequest, where: str) -> dict[str, float]:
+        asked = [] if request.mode is SearchMode.DENSE else terms(request.text)
+        if not asked:
             return {}
-        return await self._nearest(
-            request.collection, "sparse", request.text, where=where, depth=depth
-        )
+        words = " ".join(asked)
+        return await self._nearest(request, "sparse", words, where)
 
     async def _nearest(
         self,
-        collection: str,
+        request: SearchRequest,
         column: str,
         query: Vectors | str,
-        *,
         where: str,
-        depth: int,
     ) -> dict[str, float]:
+        depth = request.depth
         answers = await self._call(
-            collection,
+            request.collection,
             lambda client: client.search(
-                _inner(collection),
+                _inner(request.collection),
                 data=[query],
                 anns_field=column,
                 search_params={

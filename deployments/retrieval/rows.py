@@ -9,6 +9,8 @@ from deployments.contracts.embedding import Vectors
 from deployments.contracts.retrieval import Chunk, Document
 from deployments.retrieval.expressions import NO_PAGE
 from deployments.retrieval.facets import facets
+from deployments.retrieval.lexical import indexed_words
+from deployments.retrieval.limits import MAX_TEXT_BYTES
 
 COLUMNS: Final = (
     "id",
@@ -30,7 +32,7 @@ COLUMNS: Final = (
     "metadata",
     "chunk_metadata",
 )
-"""Everything of a row but its vectors and its facets: what a chunk is made from again."""
+"""Everything of a row but its vectors, words and facets: what a chunk is made from again."""
 
 
 def to_row(chunk: Chunk, vector: Vectors) -> dict[str, Any]:
@@ -43,6 +45,7 @@ def to_row(chunk: Chunk, vector: Vectors) -> dict[str, Any]:
         "version": document.version,
         "number": chunk.number,
         "text": chunk.text,
+        "words": _words(chunk),
         "dense": vector,
         "heading": chunk.heading,
         "page": NO_PAGE if chunk.page is None else chunk.page,
@@ -58,6 +61,11 @@ def to_row(chunk: Chunk, vector: Vectors) -> dict[str, Any]:
         "metadata": dict(document.metadata),
         "chunk_metadata": dict(chunk.metadata),
     }
+
+
+def _words(chunk: Chunk) -> str:
+    words = indexed_words(chunk.document.title, chunk.heading, chunk.text)
+    return words.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
 
 
 def to_chunk(row: Mapping[str, Any]) -> Chunk:

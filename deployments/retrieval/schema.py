@@ -11,7 +11,7 @@ from pymilvus.milvus_client.index import IndexParams
 
 from deployments.contracts.embedding import EmbeddingModel
 from deployments.contracts.retrieval import Collection
-from deployments.retrieval.lexical import K1, STOP_WORDS, B
+from deployments.retrieval.lexical import K1, B
 from deployments.retrieval.limits import MAX_LABEL_BYTES, MAX_TEXT_BYTES
 
 PREFIX: Final = "ragserve_"
@@ -19,15 +19,8 @@ PREFIX: Final = "ragserve_"
 RECORD_PROPERTY: Final = "ragserve.collection"
 
 _MAX_NAME_BYTES: Final = 512
-_ANALYZER: Final = {
-    "tokenizer": "standard",
-    "filter": [
-        "lowercase",
-        {"type": "stop", "stop_words": list(STOP_WORDS)},
-        # Milvus Lite knows no stemmer and passes over this one.
-        {"type": "stemmer", "language": "english"},
-    ],
-}
+_ANALYZER: Final = {"tokenizer": "standard"}
+"""The terms come ready, with blanks between them (`lexical.py`)."""
 _HNSW: Final = {"M": 16, "efConstruction": 200}
 
 
@@ -54,8 +47,9 @@ def schema(collection: Collection) -> CollectionSchema:
     made.add_field("ingested_at", DataType.DOUBLE)
     made.add_field("metadata", DataType.JSON)
     made.add_field("chunk_metadata", DataType.JSON)
+    made.add_field("text", DataType.VARCHAR, max_length=MAX_TEXT_BYTES)
     made.add_field(
-        "text",
+        "words",
         DataType.VARCHAR,
         max_length=MAX_TEXT_BYTES,
         enable_analyzer=True,
@@ -67,7 +61,7 @@ def schema(collection: Collection) -> CollectionSchema:
         Function(
             name="bm25",
             function_type=FunctionType.BM25,
-            input_field_names=["text"],
+            input_field_names=["words"],
             output_field_names=["sparse"],
         )
     )

@@ -14,18 +14,19 @@ import string
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
 
-from deployments.contracts.identity import Principal
+from deployments.contracts.identity import ApiKey, Principal
 from deployments.errors import NotFound, StateUnavailable, Unauthenticated
 from deployments.state.connection import answering
 from deployments.state.keys import Keys
 from deployments.state.outage import Outage
 from deployments.state.scripts import Script
 
+KIND = "rsk"
+"""What every key begins with, so that one is known when it is seen where it should not be."""
 _ALPHABET = string.ascii_lowercase + string.digits
 _PREFIX_CHARS = 8
 _SECRET_BYTES = 32
@@ -37,26 +38,6 @@ FRESH_S = 30
 STALE_S = 600
 """The same while Redis is out."""
 VERIFY_TIMEOUT_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """What is known of a key. Times are Unix seconds, 0.0 where never."""
-
-    prefix: str
-    name: str
-    scopes: frozenset[str]
-    collections: tuple[str, ...]
-    created_at_s: float
-    expires_at_s: float = 0.0
-    last_used_at_s: float = 0.0
-
-    def expired(self, now_s: float) -> bool:
-        return 0.0 < self.expires_at_s <= now_s
-
-    @property
-    def principal(self) -> Principal:
-        return Principal(f"key:{self.prefix}", self.name, self.scopes, self.collections)
 
 
 class ApiKeyStore:
@@ -85,10 +66,10 @@ class ApiKeyStore:
         scopes: Sequence[str],
         collections: Sequence[str],
         expires_in_s: float | None = None,
+        writable: Sequence[str] | None = None,
     ) -> tuple[str, ApiKey]:
         """Make a key; its text is returned here and nowhere else again."""
-        prefix = "".join(secrets.choice(_ALPHABET) for _ in range(_PREFIX_CHARS))
-        text = f"rsk_{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+        prefix, text = new_key()
         now_s = self._clock_s()
         key = ApiKey(
             prefix=prefix,
@@ -97,6 +78,7 @@ class ApiKeyStore:
             collections=tuple(collections),
             created_at_s=now_s,
             expires_at_s=0.0 if expires_in_s is None else now_s + expires_in_s,
+            writable=None if writable is None else tuple(writable),
         )
         async with answering(), self._client.pipeline(transaction=True) as pipe:
             pipe.hset(self._keys.api_key(prefix), mapping=_fields(key, self._digest(text)))
@@ -115,6 +97,14 @@ class ApiKeyStore:
         keys = [_key(fields) for fields in records if fields]
         return sorted(keys, key=lambda key: key.created_at_s, reverse=True)
 
+    async def get(self, prefix: str) -> ApiKey:
+        """One key. Raises NotFound."""
+        async with answering():
+            fields: Any = await self._client.hgetall(self._keys.api_key(prefix))
+        if not fields:
+            raise NotFound("No such API key.")
+        return _key(fields)
+
     async def revoke(self, prefix: str) -> None:
         """End a key: here at once, on other replicas within FRESH_S. Raises NotFound."""
         self._drop_verified(prefix)
@@ -130,13 +120,11 @@ class ApiKeyStore:
 
         A key with an end gets the same length of life again. Raises NotFound.
         """
-        async with answering():
-            fields: Any = await self._client.hgetall(self._keys.api_key(prefix))
-        if not fields:
-            raise NotFound("No such API key.")
-        old = _key(fields)
+        old = await self.get(prefix)
         lifetime_s = old.expires_at_s - old.created_at_s if old.expires_at_s else None
-        made = await self.create(old.name, sorted(old.scopes), old.collections, lifetime_s)
+        made = await self.create(
+            old.name, sorted(old.scopes), old.collections, lifetime_s, old.writable
+        )
         if overlap_s <= 0:
             await self.revoke(prefix)
             return made
@@ -155,7 +143,7 @@ class ApiKeyStore:
         Raises:
             Unauthenticated: it is malformed, unknown, revoked or expired.
         """
-        prefix = _prefix(text)
+        prefix = prefix_of(text)
         digest = self._digest(text)
         now_s = self._clock_s()
         known = self._verified.get(digest)
@@ -177,14 +165,8 @@ class ApiKeyStore:
         return key.principal
 
     async def _look_up(self, prefix: str, digest: str) -> ApiKey | None:
-        if self._outage.lasts:
-            raise StateUnavailable("The state store has just failed.")
-        try:
-            async with answering(VERIFY_TIMEOUT_S):
-                fields: Any = await self._client.hgetall(self._keys.api_key(prefix))
-        except StateUnavailable:
-            self._outage.begin()
-            raise
+        async with self._outage.asking(VERIFY_TIMEOUT_S):
+            fields: Any = await self._client.hgetall(self._keys.api_key(prefix))
         # An unknown prefix takes as long as a wrong secret.
         right = hmac.compare_digest(fields.get("digest", "0" * len(digest)), digest)
         return _key(fields) if fields and right else None
@@ -214,11 +196,18 @@ class ApiKeyStore:
             del self._verified[digest]
 
 
-def _prefix(text: str) -> str:
+def new_key() -> tuple[str, str]:
+    """A prefix, and the text of a key with it."""
+    prefix = "".join(secrets.choice(_ALPHABET) for _ in range(_PREFIX_CHARS))
+    return prefix, f"{KIND}_{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+
+
+def prefix_of(text: str) -> str:
+    """What names a key. Raises Unauthenticated for what cannot be one."""
     kind, _, rest = text.partition("_")
     prefix, _, secret = rest.partition("_")
     well_formed = (
-        kind == "rsk"
+        kind == KIND
         and len(prefix) == _PREFIX_CHARS
         and set(prefix) <= set(_ALPHABET)
         and secret
@@ -243,6 +232,7 @@ def _fields(key: ApiKey, digest: str) -> dict[Any, Any]:
         "name": key.name,
         "scopes": json.dumps(sorted(key.scopes)),
         "collections": json.dumps(key.collections),
+        "writable": json.dumps(key.writable),
         "created_at_s": repr(key.created_at_s),
         "expires_at_s": repr(key.expires_at_s),
         "last_used_at_s": repr(key.last_used_at_s),
@@ -258,4 +248,10 @@ def _key(fields: dict[str, str]) -> ApiKey:
         created_at_s=float(fields["created_at_s"]),
         expires_at_s=float(fields["expires_at_s"]),
         last_used_at_s=float(fields["last_used_at_s"]),
+        writable=_patterns(fields.get("writable", "null")),
     )
+
+
+def _patterns(text: str) -> tuple[str, ...] | None:
+    value = json.loads(text)
+    return None if value is None else tuple(value)

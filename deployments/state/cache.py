@@ -12,7 +12,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from deployments.errors import StateUnavailable
-from deployments.state.connection import answering
+from deployments.metrics import CACHE_LOOKUPS, UNCOUNTED, Metrics
 from deployments.state.keys import Keys, milliseconds
 from deployments.state.outage import Outage
 from deployments.state.scripts import Script
@@ -55,7 +55,9 @@ class RedisCache:
         *,
         max_value_bytes: int = MAX_VALUE_BYTES,
         outage: Outage | None = None,
+        metrics: Metrics = UNCOUNTED,
     ) -> None:
+        self._metrics = metrics
         self._client = client
         self._keys = keys or Keys()
         self._max_value_bytes = max_value_bytes
@@ -64,16 +66,23 @@ class RedisCache:
         self._flights: dict[str, _Flight] = {}
         self.counts = CacheCounts()
 
+    @property
+    def out(self) -> bool:
+        return self._outage.lasts
+
     async def get(self, key: str) -> bytes | None:
+        result = "miss"
         try:
             value = await self._get(key)
         except StateUnavailable:
             self.counts.failures += 1
-            value = None
+            value, result = None, "failed"
         if value is None:
             self.counts.misses += 1
         else:
             self.counts.hits += 1
+            result = "hit"
+        self._metrics.count(CACHE_LOOKUPS, result=result)
         return value
 
     async def set(self, key: str, value: bytes, ttl_s: float) -> bool:
@@ -176,11 +185,5 @@ class RedisCache:
     @asynccontextmanager
     async def _tight(self) -> AsyncIterator[None]:
         """Raise StateUnavailable for any failure, a slow answer and an outage that lasts."""
-        if self._outage.lasts:
-            raise StateUnavailable("The cache has just failed.")
-        try:
-            async with answering(CACHE_TIMEOUT_S):
-                yield
-        except StateUnavailable:
-            self._outage.begin()
-            raise
+        async with self._outage.asking(CACHE_TIMEOUT_S):
+            yield

@@ -47,6 +47,9 @@ def connect(
         health_check_interval=HEALTH_CHECK_PERIOD_S,
         retry=Retry(NoBackoff(), 0),
         decode_responses=decode,
+        # Telling Redis the client's version means looking it up among the installed packages'
+        # files, a millisecond on the loop for each new connection.
+        driver_info=None,
         # With notifications on, the pool hands out connections that the server has closed.
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )

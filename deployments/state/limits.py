@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from deployments.contracts.limits import LimitVerdict, RateLimit
 from deployments.errors import ConfigurationError, StateUnavailable
-from deployments.state.connection import answering
+from deployments.metrics import DEGRADED, UNCOUNTED, Metrics
 from deployments.state.keys import Keys
 from deployments.state.memory.limits import MemoryRateLimiter
 from deployments.state.outage import Outage
@@ -33,7 +33,9 @@ class RedisRateLimiter:
         limits: Mapping[str, RateLimit],
         keys: Keys | None = None,
         outage: Outage | None = None,
+        metrics: Metrics = UNCOUNTED,
     ) -> None:
+        self._metrics = metrics
         self._limits = dict(limits)
         self._fallback = MemoryRateLimiter(limits)
         self._outage = outage or Outage()
@@ -49,13 +51,12 @@ class RedisRateLimiter:
         limit = self._limits.get(bucket)
         if limit is None:
             raise ConfigurationError(f"No rate limit is configured for {bucket!r}.")
-        if not self._outage.lasts:
-            try:
-                async with answering(LIMIT_TIMEOUT_S):
-                    return await self._hit(bucket, limit, key, cost)
-            except StateUnavailable:
-                self._outage.begin()
-        return await self._fallback.hit(bucket, key, cost)
+        try:
+            async with self._outage.asking(LIMIT_TIMEOUT_S):
+                return await self._hit(bucket, limit, key, cost)
+        except StateUnavailable:
+            self._metrics.count(DEGRADED, rung="local_limits")
+            return await self._fallback.hit(bucket, key, cost)
 
     async def _hit(self, bucket: str, limit: RateLimit, key: str, cost: int) -> LimitVerdict:
         item = RateLimitItemPerSecond(limit.amount, limit.period_s, namespace=bucket)

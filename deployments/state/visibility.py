@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -42,17 +43,14 @@ class RedisVisibility:
         self._forget = Script(client, "forget", ("sequence", "epoch", "fence", "lock", "dropped"))
 
     async def snapshot(self, collection: str) -> Snapshot:
-        if not self._outage.lasts:
-            try:
-                return self._remember(collection, await self._read(collection))
-            except StateUnavailable:
-                self._outage.begin()
+        with suppress(StateUnavailable):
+            return self._remember(collection, await self._read(collection))
         last = self._remembered.get(collection, Snapshot(epoch=0, hidden_versions=frozenset()))
         return replace(last, stale=True)
 
     async def _read(self, collection: str) -> Snapshot:
         async with (
-            answering(SNAPSHOT_TIMEOUT_S),
+            self._outage.asking(SNAPSHOT_TIMEOUT_S),
             self._client.pipeline(transaction=True) as pipe,
         ):
             pipe.get(self._keys.epoch(collection))

@@ -38,6 +38,7 @@ class Window:
             limit=self.limit.amount,
             remaining=max(0, self.limit.amount - self.used),
             reset_after_s=self._until_empty_s() if allowed else self._until_admitted_s(cost),
+            period_s=self.limit.period_s,
         )
 
     def _until_empty_s(self) -> float:

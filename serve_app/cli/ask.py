@@ -18,6 +18,14 @@ from serve_app.client import ClientError, Finished, PassagesFound, Ragserve, Tok
 from serve_app.schemas import ChatTurn, QueryIn, QueryOut
 
 AnswerMode = Literal["generate", "extract"]
+CollectionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--collection",
+        "-c",
+        help="Where to look, once for each collection; may be left out if there is one.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -31,10 +39,7 @@ def ask(
         typer.Argument(help="What to ask; without it, standard input, or a conversation."),
     ] = None,
     *,
-    collection: Annotated[
-        str | None,
-        typer.Option("--collection", "-c", help="Where to look; may be left out if there is one."),
-    ] = None,
+    collection: CollectionsOption = None,
     extract: Annotated[
         bool, typer.Option("--extract", help="Quote the documents instead of writing an answer.")
     ] = False,
@@ -49,7 +54,7 @@ def ask(
     """Ask the documents. The answer streams; its sources follow, numbered."""
     with connect(url, api_key, profile) as client:
         mode: AnswerMode = "extract" if extract else "generate"
-        asker = Asker(client, sole_collection(client, collection), mode, top_k)
+        asker = Asker(client, places(client, collection), mode, top_k)
         if question is None and sys.stdin.isatty() and not as_json:
             _converse(asker)
             return
@@ -74,14 +79,21 @@ def sole_collection(client: Ragserve, named: str | None) -> str:
     raise UsageFailure(f"Say which collection with --collection: {', '.join(names)}.")
 
 
+def places(client: Ragserve, named: list[str] | None) -> dict[str, Any]:
+    """Where to look, as a request says it. Raises UsageFailure."""
+    if named and len(named) > 1:
+        return {"collections": named}
+    return {"collection": sole_collection(client, named[0] if named else None)}
+
+
 class Asker:
-    """Asks one collection and prints what comes back."""
+    """Asks one collection, or several, and prints what comes back."""
 
     def __init__(
-        self, client: Ragserve, collection: str, mode: AnswerMode, top_k: int | None
+        self, client: Ragserve, places: dict[str, Any], mode: AnswerMode, top_k: int | None
     ) -> None:
         self._client = client
-        self._collection = collection
+        self._places = places
         self._mode: AnswerMode = mode
         self._top_k = top_k
         self._out = console()
@@ -89,12 +101,12 @@ class Asker:
 
     def request(self, question: str, history: list[ChatTurn]) -> QueryIn:
         """The request for a question; what was not asked for is left to the server."""
-        fields: dict[str, Any] = {"question": question, "answer": self._mode}
+        fields = {**self._places, "question": question, "answer": self._mode}
         if self._top_k is not None:
             fields["top_k"] = self._top_k
         if history:
             fields["history"] = history
-        return QueryIn(collection=self._collection, **fields)
+        return QueryIn(**fields)
 
     def answer(self, question: str, history: list[ChatTurn]) -> QueryOut | None:
         """Print the answer as it comes, then its sources.

@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from serve_app.cli import ask, collections, documents, ingest, jobs, profile, search, up
+from serve_app.cli import (
+    ask,
+    collections,
+    deploy,
+    documents,
+    evaluate,
+    ingest,
+    jobs,
+    keys,
+    profile,
+    search,
+    secrets,
+    up,
+)
 from serve_app.cli.failures import EXIT_CODES_HELP, Commands
 
 app = typer.Typer(
@@ -48,10 +61,14 @@ up.register(app)
 ingest.register(app)
 ask.register(app)
 search.register(app)
+evaluate.register(app)
 jobs.register(app)
 collections.register(app)
 documents.register(app)
 profile.register(app)
+deploy.register(app)
+keys.register(app)
+secrets.register(app)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from deployments.contracts.retrieval import SearchMode
-from serve_app.cli.ask import sole_collection
+from serve_app.cli.ask import CollectionsOption, places
 from serve_app.cli.connection import JsonOption, KeyOption, ProfileOption, UrlOption, connect
 from serve_app.cli.output import console, messages, passage_lines, print_json
 from serve_app.schemas import SearchIn
@@ -21,10 +21,7 @@ def register(app: typer.Typer) -> None:
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     *,
-    collection: Annotated[
-        str | None,
-        typer.Option("--collection", "-c", help="Where to look; may be left out if there is one."),
-    ] = None,
+    collection: CollectionsOption = None,
     mode: Annotated[
         SearchMode, typer.Option(help="By meaning and words, by meaning, or by words.")
     ] = SearchMode.HYBRID,
@@ -36,12 +33,12 @@ def search(
     api_key: KeyOption = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Find passages in a collection, best first."""
+    """Find passages in one collection or several, best first."""
     with connect(url, api_key, profile) as client:
         fields: dict[str, Any] = {"query": query, "mode": mode}
         if top_k is not None:
             fields["top_k"] = top_k
-        found = client.search(SearchIn(collection=sole_collection(client, collection), **fields))
+        found = client.search(SearchIn(**places(client, collection), **fields))
     if as_json:
         print_json(found)
         return

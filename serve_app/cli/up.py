@@ -106,7 +106,11 @@ def up(
                 if sample:
                     _load_sample(url, key, notes)
                 _greet(url, key, notes, ready_s)
-                _watch(system, notes)
+                try:
+                    _watch(system, notes)
+                except KeyboardInterrupt:
+                    system.drain(notes.print)
+                    raise
         except ConfigurationError as error:
             raise CommandFailure(error.message) from None
         except KeyboardInterrupt:
@@ -161,8 +165,9 @@ async def _development_key(home: Home, environment: dict[str, str]) -> str:
     from deployments.state.api_keys import ApiKeyStore
     from deployments.state.connection import connect
 
-    client = connect(environment["REDIS_URL"])
-    keys = ApiKeyStore(client, environment["API_KEY_PEPPER"].encode())
+    known = Environment.of(environment)
+    client = connect(known.state_url)
+    keys = ApiKeyStore(client, known.api_key_pepper.get_secret_value().encode())
     path = home.development_key
     try:
         if path.exists():

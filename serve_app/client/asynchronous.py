@@ -35,6 +35,10 @@ from serve_app.schemas import (
     HealthOut,
     JobList,
     JobOut,
+    KeyCreate,
+    KeyMade,
+    KeyOut,
+    KeyRotate,
     PrincipalOut,
     QueryIn,
     QueryOut,
@@ -110,6 +114,22 @@ class AsyncRagserve:
 
     async def delete_collection(self, name: str) -> None:
         await self._send(calls.delete_collection(name))
+
+    # Keys
+
+    async def create_key(self, key: KeyCreate) -> KeyMade:
+        """Make an API key; its text is in the answer and nowhere else again."""
+        return await self._send(calls.create_key(key))
+
+    async def list_keys(self) -> list[KeyOut]:
+        return (await self._send(calls.list_keys())).keys
+
+    async def rotate_key(self, prefix: str, overlap_s: float = 0.0) -> KeyMade:
+        """Make a key with the same rights; the old one is good for `overlap_s` more."""
+        return await self._send(calls.rotate_key(prefix, KeyRotate(overlap_s=overlap_s)))
+
+    async def revoke_key(self, prefix: str) -> None:
+        await self._send(calls.revoke_key(prefix))
 
     # Documents
 

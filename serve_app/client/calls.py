@@ -24,6 +24,10 @@ from serve_app.schemas import (
     HealthOut,
     JobList,
     JobOut,
+    KeyCreate,
+    KeyList,
+    KeyMade,
+    KeyRotate,
     PrincipalOut,
     QueryIn,
     QueryOut,
@@ -82,6 +86,10 @@ def _document(collection: str, document_id: str) -> str:
 
 def _job(job_id: str) -> str:
     return f"/v1/jobs/{quote(job_id, safe='')}"
+
+
+def _key(prefix: str) -> str:
+    return f"/v1/keys/{quote(prefix, safe='')}"
 
 
 def _params(**values: str | int | None) -> dict[str, str | int]:
@@ -188,6 +196,26 @@ def job_events(job_id: str, last_event_id: str | None) -> Call[Nothing]:
     if last_event_id:
         headers["Last-Event-ID"] = last_event_id
     return Call("GET", f"{_job(job_id)}/events", Nothing, headers=headers)
+
+
+def create_key(body: KeyCreate) -> Call[KeyMade]:
+    """POST /v1/keys."""
+    return _sent("POST", "/v1/keys", body, KeyMade, repeatable=False)
+
+
+def list_keys() -> Call[KeyList]:
+    """GET /v1/keys."""
+    return Call("GET", "/v1/keys", KeyList)
+
+
+def rotate_key(prefix: str, body: KeyRotate) -> Call[KeyMade]:
+    """POST /v1/keys/{prefix}/rotate."""
+    return _sent("POST", f"{_key(prefix)}/rotate", body, KeyMade, repeatable=False)
+
+
+def revoke_key(prefix: str) -> Call[Nothing]:
+    """DELETE /v1/keys/{prefix}."""
+    return Call("DELETE", _key(prefix), Nothing)
 
 
 def search(body: SearchIn) -> Call[SearchOut]:

@@ -34,6 +34,10 @@ from serve_app.schemas import (
     HealthOut,
     JobList,
     JobOut,
+    KeyCreate,
+    KeyMade,
+    KeyOut,
+    KeyRotate,
     PrincipalOut,
     QueryIn,
     QueryOut,
@@ -63,6 +67,7 @@ class Ragserve:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.url = url
+        self.api_key = api_key
         self._retry = retry or RetryPolicy()
         self._sleep = sleep
         with httpx_errors(url):
@@ -109,6 +114,22 @@ class Ragserve:
 
     def delete_collection(self, name: str) -> None:
         self._send(calls.delete_collection(name))
+
+    # Keys
+
+    def create_key(self, key: KeyCreate) -> KeyMade:
+        """Make an API key; its text is in the answer and nowhere else again."""
+        return self._send(calls.create_key(key))
+
+    def list_keys(self) -> list[KeyOut]:
+        return (self._send(calls.list_keys())).keys
+
+    def rotate_key(self, prefix: str, overlap_s: float = 0.0) -> KeyMade:
+        """Make a key with the same rights; the old one is good for `overlap_s` more."""
+        return self._send(calls.rotate_key(prefix, KeyRotate(overlap_s=overlap_s)))
+
+    def revoke_key(self, prefix: str) -> None:
+        self._send(calls.revoke_key(prefix))
 
     # Documents
 

@@ -50,6 +50,38 @@ def ensure_certificates(directory: Path, hosts: Sequence[str]) -> Certificates:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
+    _write(directory / "ca.key", _pem(authority_key))
+    _write_pair(files, authority_name, authority_key, hosts)
+    _write(files.authority, authority.public_bytes(serialization.Encoding.PEM))
+    return files
+
+
+def sign_certificate(authority: Path, directory: Path, hosts: Sequence[str]) -> Certificates:
+    """A node's pair in `directory`, signed by an authority made elsewhere.
+
+    For nodes whose addresses are known only when they start.
+
+    Args:
+        authority: a directory with `ca.pem` and `ca.key`.
+        directory: where the PEM files go; overwritten.
+        hosts: names and addresses that the node's certificate is good for.
+    """
+    files = Certificates(directory / "ca.pem", directory / "node.pem", directory / "node.key")
+    certificate = x509.load_pem_x509_certificate((authority / "ca.pem").read_bytes())
+    key = serialization.load_pem_private_key((authority / "ca.key").read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError("the authority's key is not one that `ragserve secrets generate` makes")
+    _write_pair(files, certificate.subject, key, hosts)
+    _write(files.authority, certificate.public_bytes(serialization.Encoding.PEM))
+    return files
+
+
+def _write_pair(
+    files: Certificates,
+    authority_name: x509.Name,
+    authority_key: ec.EllipticCurvePrivateKey,
+    hosts: Sequence[str],
+) -> None:
     node_key = ec.generate_private_key(ec.SECP256R1())
     node_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ragserve node")])
     node = (
@@ -58,10 +90,7 @@ def ensure_certificates(directory: Path, hosts: Sequence[str]) -> Certificates:
         .sign(authority_key, hashes.SHA256())
     )
     _write(files.key, _pem(node_key))
-    _write(directory / "ca.key", _pem(authority_key))
     _write(files.certificate, node.public_bytes(serialization.Encoding.PEM))
-    _write(files.authority, authority.public_bytes(serialization.Encoding.PEM))
-    return files
 
 
 def _good_for(files: Certificates, hosts: Sequence[str]) -> bool:

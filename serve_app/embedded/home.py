@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import stat
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from deployments.errors import ConfigurationError
@@ -18,7 +18,10 @@ class LocalSecrets:
     """Secrets made at the first start, for services that only this machine reaches."""
 
     redis_password: str = field(repr=False)
+    cache_redis_password: str = field(repr=False)
     api_key_pepper: str = field(repr=False)
+    jwt_secret_key: str = field(repr=False)
+    inter_service_secret: str = field(repr=False)
     ray_token: str = field(repr=False)
 
 
@@ -71,6 +74,15 @@ class Home:
         return self.root / "dev-key"
 
     @property
+    def audit_log(self) -> Path:
+        return self.root / "audit.jsonl"
+
+    @property
+    def drain_flag(self) -> Path:
+        """There while the system is about to end."""
+        return self.runtime / "draining"
+
+    @property
     def run_record(self) -> Path:
         """What is running now, for `status` and `down`."""
         return self.root / "run.json"
@@ -95,12 +107,16 @@ class Home:
         self.runtime.chmod(0o700)
 
     def secrets(self) -> LocalSecrets:
-        """The secrets of this state directory, made on first use."""
+        """The secrets of this state directory; each is made when it is first missed."""
         path = self.root / "secrets.json"
-        if not path.exists():
-            made = LocalSecrets(*(secrets.token_urlsafe(48) for _ in range(3)))
-            write_private(path, json.dumps(asdict(made)))
-        return LocalSecrets(**json.loads(path.read_text()))
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        names = [secret.name for secret in fields(LocalSecrets)]
+        found = LocalSecrets(
+            **{name: kept.get(name) or secrets.token_urlsafe(48) for name in names}
+        )
+        if asdict(found) != kept:
+            write_private(path, json.dumps(asdict(found)))
+        return found
 
 
 def write_private(path: Path, text: str) -> None:

@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ray.util import get_node_ip_address
-
 from serve_app.embedded.certificates import ensure_certificates
+from serve_app.embedded.closed_proxy import closed_proxy
 from serve_app.embedded.home import Home
 from serve_app.embedded.processes import Child, free_port
 
 OBJECT_STORE_BYTES = 160 * 1024 * 1024
+LOOPBACK = "127.0.0.1"
 DIRECT_INGRESS_PORTS = 100
 """Replicas with HTTP on one node; Serve takes 1,000 by default."""
 
@@ -33,6 +33,8 @@ class RayNode:
     address: str
     port: int
     environment: Mapping[str, str]
+    metrics_port: int
+    """Where Prometheus finds everything that this node's processes count, on loopback."""
 
 
 def ray_head(
@@ -52,9 +54,9 @@ def ray_head(
         environment: inherited by every replica and task (URLs and secrets of the services).
         dashboard_port: where the dashboard listens on loopback; it costs 900 MB, so None is off.
     """
-    node_address = get_node_ip_address()
+    metrics_port = free_port()
     port = free_port()
-    full = dict(environment) | _serve_flags(home) | _locks(home, token, node_address)
+    full = dict(environment) | _serve_flags(home) | _locks(home, token)
     command = [
         str(Path(sys.executable).with_name("ray")),
         "start",
@@ -62,18 +64,19 @@ def ray_head(
         "--block",
         "--disable-usage-stats",
         "--include-log-monitor=false",
-        *("--node-ip-address", "127.0.0.1"),
+        *("--node-ip-address", LOOPBACK),
         *("--port", str(port)),
         "--no-monitor",  # the autoscaler's: there is nothing to scale
         *("--ray-client-server-port", str(free_port())),
         *("--dashboard-agent-listen-port", str(free_port())),
+        *("--metrics-export-port", str(metrics_port)),
         *("--num-cpus", str(cpus)),
         *("--object-store-memory", str(OBJECT_STORE_BYTES)),
         *("--temp-dir", str(home.runtime / "ray")),
         *_dashboard(dashboard_port),
     ]
     child = Child("ray", command, home.logs / "ray.log", full, patience_s=20.0)
-    return RayNode(child, f"{node_address}:{port}", port, full)
+    return RayNode(child, f"{LOOPBACK}:{port}", port, full, metrics_port)
 
 
 def _dashboard(port: int | None) -> list[str]:
@@ -82,10 +85,13 @@ def _dashboard(port: int | None) -> list[str]:
     return ["--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
 
 
-def _locks(home: Home, token: str, node_address: str) -> dict[str, str]:
-    hosts = ["localhost", "127.0.0.1", node_address, socket.gethostname()]
+def _locks(home: Home, token: str) -> dict[str, str]:
+    hosts = ["localhost", LOOPBACK, socket.gethostname()]
     files = ensure_certificates(home.certificates, hosts)
     return {
+        # Ray's word for "one machine alone": otherwise it takes 127.0.0.1 for the address of an
+        # interface, and its metrics listen on all of them.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
         "RAY_USE_TLS": "1",
@@ -106,6 +112,7 @@ def _serve_flags(home: Home) -> dict[str, str]:
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(proxy / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(closed_proxy(proxy)),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(proxy / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(proxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(proxy / "server-state"),
@@ -127,4 +134,6 @@ def _serve_flags(home: Home) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_DEDUP_LOGS": "0",
+        # Metrics are this old at most; Ray's own is twice as long.
+        "RAY_metrics_report_interval_ms": "5000",
     }

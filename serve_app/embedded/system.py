@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deployments.environment import Environment
 from deployments.errors import ConfigurationError
 from serve_app.embedded import stores
+from serve_app.embedded.draining import Drain
 from serve_app.embedded.home import Home
 from serve_app.embedded.processes import Child, end_leftovers, free_port, port_answers
 from serve_app.embedded.ray_node import ray_head
@@ -60,6 +62,8 @@ class EmbeddedSystem:
             environment=self.environment,
             dashboard_port=wishes.dashboard_port,
         )
+        # Before anything starts: in production a bad secret stops it here, not in a replica's log.
+        Environment.of(self.environment).check(self.node.environment)
         self._deploy = self._deployment()
 
     @property
@@ -74,6 +78,7 @@ class EmbeddedSystem:
             ConfigurationError: something did not start; what did has been ended again.
         """
         end_leftovers(self.home.runtime)
+        self.home.drain_flag.unlink(missing_ok=True)
         if port_answers(self._wishes.port, self._wishes.host):
             raise ConfigurationError(
                 f"Port {self._wishes.port} is in use. Name another with --port."
@@ -112,6 +117,12 @@ class EmbeddedSystem:
             child.start()
         return [child.name for child in dead]
 
+    def drain(self, say: Say) -> None:
+        """Let everybody who is being answered have the whole answer; take nobody new."""
+        say("finishing what is under way")
+        if not Drain(self.home.drain_flag, self.home.runtime / "ha" / "admin.sock").run(say):
+            say("some requests took too long and are broken off")
+
     def stop(self, say: Say) -> None:
         """End what was started, last first."""
         self._deploy.stop()
@@ -121,26 +132,29 @@ class EmbeddedSystem:
         end_leftovers(self.home.runtime)
 
     def _embedded_stores(self) -> list[Child]:
-        password = self._secrets.redis_password
         children = []
         if "REDIS_URL" not in self._given:
-            children.append(stores.state_redis(self.home, password))
+            children.append(stores.state_redis(self.home, self._secrets.redis_password))
         if "CACHE_REDIS_URL" not in self._given:
-            children.append(stores.cache_redis(self.home, password))
+            children.append(stores.cache_redis(self.home, self._secrets.cache_redis_password))
         if "MILVUS_URI" not in self._given:
             children.append(stores.milvus(self.home, self._milvus_port))
         return children
 
     def _service_environment(self) -> dict[str, str]:
         """What replicas and tasks need to know; what the operator has set comes first."""
-        password = self._secrets.redis_password
+        own = self._secrets
         return {
-            "REDIS_URL": stores.redis_url("redis-state", self.home, password),
-            "CACHE_REDIS_URL": stores.redis_url("redis-cache", self.home, password),
+            "REDIS_URL": stores.redis_url("redis-state", self.home, own.redis_password),
+            "CACHE_REDIS_URL": stores.redis_url("redis-cache", self.home, own.cache_redis_password),
             "MILVUS_URI": f"http://127.0.0.1:{self._milvus_port}",
             "BLOB_URL": self.home.blobs.resolve().as_uri(),
             "MODEL_CACHE": str(self.home.models.resolve()),
-            "API_KEY_PEPPER": self._secrets.api_key_pepper,
+            "DRAIN_FILE": str(self.home.drain_flag),
+            "API_KEY_PEPPER": own.api_key_pepper,
+            "JWT_SECRET_KEY": own.jwt_secret_key,
+            "INTER_SERVICE_SECRET": own.inter_service_secret,
+            "AUDIT_LOG": str(self.home.audit_log.resolve()),
         } | dict(self._given)
 
     def _deployment(self) -> Child:

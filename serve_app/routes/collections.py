@@ -6,11 +6,19 @@ import asyncio
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from deployments.contracts.identity import Principal
 from deployments.contracts.retrieval import Collection
-from serve_app.routes.access import UsesServices, needs, problems, require_collection
+from serve_app.routes.access import (
+    UsesServices,
+    api_root,
+    needs,
+    note,
+    problems,
+    require_collection,
+    require_writable,
+)
 from serve_app.schemas import CollectionCreate, CollectionList, CollectionName, CollectionOut
 from serve_app.services import Services
 
@@ -22,18 +30,23 @@ Writer = Annotated[Principal, Depends(needs("ingest", bucket="ingestion"))]
 
 @router.post("", status_code=201, responses=problems(404, 409, 429, 503))
 async def create_collection(
-    body: CollectionCreate, response: Response, caller: Writer, services: UsesServices
+    body: CollectionCreate,
+    request: Request,
+    response: Response,
+    caller: Writer,
+    services: UsesServices,
 ) -> CollectionOut:
     """Create a collection for the embedding model in use."""
-    require_collection(caller, body.name)
+    require_writable(caller, body.name)
     collection = Collection(
         name=body.name,
         model=await services.embedder.model(),
         description=body.description,
         created_at_s=time.time(),
     )
+    note(request, collection=body.name)
     await services.store.create_collection(collection)
-    response.headers["Location"] = f"/v1/collections/{body.name}"
+    response.headers["Location"] = f"{api_root(request)}/collections/{body.name}"
     return await _describe(services, collection)
 
 
@@ -60,7 +73,7 @@ async def delete_collection(
     collection: CollectionName, caller: Writer, services: UsesServices
 ) -> None:
     """Delete a collection with all its documents. Jobs that write to it end FAILED."""
-    require_collection(caller, collection)
+    require_writable(caller, collection)
     await services.store.get_collection(collection)
     # First, too: should this process die in between, no job goes on in a new collection.
     await services.visibility.forget(collection)

@@ -25,7 +25,15 @@ from deployments.errors import (
 )
 from deployments.ingestion.model_match import require_model
 from serve_app.fetching import stage_sources
-from serve_app.routes.access import UsesServices, needs, problems, require_collection
+from serve_app.routes.access import (
+    UsesServices,
+    api_root,
+    needs,
+    note,
+    problems,
+    require_collection,
+    require_writable,
+)
 from serve_app.routes.translate import document_out, job_out
 from serve_app.schemas import (
     CollectionName,
@@ -101,7 +109,7 @@ async def ingest_documents(
     left alone. URLs are fetched before the answer, from where the operator allows. Send an
     `Idempotency-Key` to make a repeated request harmless: it is answered with the first one's job.
     """
-    require_collection(caller, collection)
+    require_writable(caller, collection)
     require_model(await services.store.get_collection(collection), await services.embedder.model())
     uploads = services.args.uploads
     async with Staging(services.blobs, new_job_id(), uploads.max_file_bytes) as staging:
@@ -109,12 +117,13 @@ async def ingest_documents(
         job = await services.jobs.submit(
             staging.job_id, collection, caller.id, staging.files, idempotency_key
         )
+    note(request, job=job.id, files=len(staging.files))
     files = await services.jobs.files(job.id, limit=uploads.max_files)
     if job.id != staging.job_id:
         # The key was used before: that job stands, and these bytes are not needed.
         await services.blobs.delete_job(staging.job_id)
         _require_same_request(collection, staging.files, job, [status.spec for status in files])
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    response.headers["Location"] = f"{api_root(request)}/jobs/{job.id}"
     return job_out(job, files)
 
 
@@ -154,7 +163,7 @@ async def delete_document(
     collection: CollectionName, document_id: DocumentId, caller: Writer, services: UsesServices
 ) -> None:
     """Delete a document: searches do not find it from the next one on."""
-    require_collection(caller, collection)
+    require_writable(caller, collection)
     versions = await _visible(services, collection, document_id)
     await services.visibility.hide(collection, [document.version for document in versions])
 

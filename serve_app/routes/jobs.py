@@ -14,7 +14,7 @@ from deployments.contracts.jobs import Job, JobState
 from deployments.errors import JobNotFound
 from deployments.state.policies import EVENT_ID
 from serve_app.problems import request_id_of
-from serve_app.routes.access import UsesServices, needs, problems
+from serve_app.routes.access import UsesServices, needs, problems, require_writable
 from serve_app.routes.events import EventStream, event, failure
 from serve_app.routes.translate import job_out
 from serve_app.schemas import JobList, JobOut
@@ -41,7 +41,7 @@ async def list_jobs(
     jobs, following = await services.jobs.page(
         owner=owner, collection=collection, state=state, limit=limit, cursor=cursor
     )
-    visible = [job for job in jobs if caller.may_read(job.collection)]
+    visible = [job for job in jobs if _may_follow(caller, job)]
     return JobList(jobs=[job_out(job) for job in visible], next_cursor=following)
 
 
@@ -87,14 +87,14 @@ async def follow_job(
 @router.post("/{job_id}/cancel", responses=problems(404, 409, 503))
 async def cancel_job(job_id: str, caller: Reader, services: UsesServices) -> JobOut:
     """Stop a job. What it committed stays; nothing else of it can be found."""
-    await _owned(services, caller, job_id)
+    require_writable(caller, (await _owned(services, caller, job_id)).collection)
     return job_out(await services.jobs.cancel(job_id))
 
 
 @router.post("/{job_id}/resume", responses=problems(404, 409, 503))
 async def resume_job(job_id: str, caller: Reader, services: UsesServices) -> JobOut:
     """Queue again the files of an ended job that are not done."""
-    await _owned(services, caller, job_id)
+    require_writable(caller, (await _owned(services, caller, job_id)).collection)
     return job_out(await services.jobs.resume(job_id))
 
 
@@ -110,4 +110,5 @@ async def _owned(services: Services, caller: Principal, job_id: str) -> Job:
 
 
 def _may_follow(caller: Principal, job: Job) -> bool:
-    return (job.owner == caller.id or "admin" in caller.scopes) and caller.may_read(job.collection)
+    own = job.owner == caller.id or "admin" in caller.scopes
+    return own and (caller.may_read(job.collection) or caller.may_write(job.collection))

@@ -18,4 +18,5 @@ async def me(caller: Caller) -> PrincipalOut:
         name=caller.name,
         scopes=sorted(caller.scopes),
         collections=list(caller.collections),
+        writable=list(caller.write_patterns),
     )

@@ -19,10 +19,12 @@ from deployments.contracts.query import (
     TokenEvent,
 )
 from deployments.query.deadline import Deadline
+from deployments.query.pipeline import whole_answer
 from serve_app import problems as problem_documents
-from serve_app.routes.access import UsesServices, needs, problems, require_collection
+from serve_app.routes.access import UsesServices, needs, problems, require_collections
 from serve_app.routes.events import EventStream, event, failure
 from serve_app.routes.listening import while_heard
+from serve_app.routes.spending import HasBudget, charged, usage_of
 from serve_app.routes.translate import answer_out, options_of, passages_out, query_of
 from serve_app.schemas import QueryIn, QueryOut, SearchIn, SearchOut
 
@@ -37,12 +39,13 @@ async def search(
     body: SearchIn, request: Request, caller: Searcher, services: UsesServices
 ) -> SearchOut:
     """The passages that match best, without asking the language model."""
-    require_collection(caller, body.collection)
+    require_collections(caller, body.names)
     result = await while_heard(
         request,
         services.pipeline.search(
             QueryRequest(
-                collection=body.collection,
+                collection=body.names[0],
+                also=body.names[1:],
                 question=body.query,
                 options=options_of(body),
                 on_degraded=body.on_degraded,
@@ -71,17 +74,19 @@ async def search(
     },
 )
 async def query(
-    body: QueryIn, request: Request, caller: Asker, services: UsesServices
+    body: QueryIn, request: Request, caller: Asker, services: UsesServices, budget: HasBudget
 ) -> QueryOut | StreamingResponse:
     """An answer from the documents, cited sentence by sentence."""
-    require_collection(caller, body.collection)
+    require_collections(caller, body.names)
     request_id = problem_documents.request_id_of(request)
     question = query_of(body, scope=scope_of(caller))
     deadline = Deadline.after(body.deadline_s or services.args.query.deadline_s)
+    most_tokens = body.max_tokens if body.answer == "generate" else 0
+    if most_tokens:
+        await budget.open()
+    stream = charged(services.pipeline.stream(question, deadline), usage_of, budget, most_tokens)
     if not body.stream:
-        answer = await while_heard(request, services.pipeline.answer(question, deadline))
-        return answer_out(answer, request_id)
-    stream = services.pipeline.stream(question, deadline)
+        return answer_out(await while_heard(request, whole_answer(stream)), request_id)
     # What goes wrong before the first event is an HTTP error; later ones are `error` events.
     first = await anext(stream)
     return EventStream(_as_events(first, stream, request_id))

@@ -105,7 +105,8 @@ def options_of(body: schemas.Retrieval) -> SearchOptions:
 def query_of(body: schemas.QueryIn, scope: str) -> QueryRequest:
     """A question; `scope` keeps cached answers among callers who may see the same."""
     return QueryRequest(
-        collection=body.collection,
+        collection=body.names[0],
+        also=body.names[1:],
         question=body.question,
         history=tuple(Message(turn.role, turn.content) for turn in body.history),
         options=options_of(body),
@@ -127,6 +128,7 @@ def _passage(number: int, passage: Passage) -> schemas.PassageOut:
     chunk = passage.chunk
     return schemas.PassageOut(
         number=number,
+        collection=passage.collection,
         document_id=chunk.document.id,
         title=chunk.document.title,
         source=chunk.document.source,

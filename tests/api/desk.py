@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ import httpx
 
 from deployments.contracts.identity import Principal
 from deployments.contracts.jobs import Job, JobState, Lease
-from deployments.contracts.limits import RateLimit
 from deployments.contracts.retrieval import Chunk, Collection, Document
 from deployments.embedding.memory import HashEmbedder
 from deployments.errors import Unauthenticated
@@ -22,6 +22,7 @@ from deployments.generation.memory import ScriptedGenerator
 from deployments.ingestion.blobs import BlobStore
 from deployments.query.pipeline import QueryPipeline
 from deployments.retrieval.memory import MemoryStore
+from deployments.state.memory.api_keys import MemoryKeyStore
 from deployments.state.memory.cache import MemoryCache
 from deployments.state.memory.jobs import MemoryJobStore
 from deployments.state.memory.limits import MemoryRateLimiter
@@ -30,13 +31,17 @@ from deployments.state.memory.visibility import MemoryVisibility
 from deployments.state.memory.world import World
 from deployments.state.policies import JobLimits
 from serve_app.app import create_app
+from serve_app.audit import AuditLog
 from serve_app.auth.authenticator import Authenticator
+from serve_app.auth.peers import Peers
+from serve_app.auth.tokens import TokenVerifier
 from serve_app.dependencies import Dependencies
 from serve_app.holdings import Holdings
 from serve_app.services import Services
 from serve_app.settings import LimitArgs, RagArgs, UploadArgs
 
 ALL_SCOPES = frozenset({"query", "ingest", "admin"})
+PEER_SECRET = "the-secret-of-services-0123456789abcdef"
 QUESTION = "How many days of paid holiday do full-time employees have?"
 ANSWER = "Full-time employees have 29 days of paid holiday a year."
 TEXTS = {
@@ -124,6 +129,8 @@ class Desk:
         default_factory=lambda: ScriptedGenerator(answers=[ANSWER])
     )
     job_limits: JobLimits = field(default_factory=lambda: JobLimits(event_poll_s=0.005))
+    tokens: TokenVerifier | None = None
+    peers: Peers = field(default_factory=lambda: Peers([PEER_SECRET]))
 
     def __post_init__(self) -> None:
         self.world = World(clock_s=self.clock)
@@ -137,18 +144,18 @@ class Desk:
             "embedding": Breakable(MemoryStore()),
             "generation": Breakable(MemoryStore()),
         }
+        self.key_store = MemoryKeyStore(self.clock)
+        self.audit_file = self.folder / "audit" / "log.jsonl"
+        self.audit = AuditLog(self.audit_file)
         self.app = create_app(self.services())
 
     def services(self) -> Services:
-        limits = {
-            "generation": RateLimit(self.args.limits.generation_per_minute, 60),
-            "search": RateLimit(self.args.limits.search_per_minute, 60),
-            "ingestion": RateLimit(self.args.limits.ingestion_per_minute, 60),
-        }
         return Services(
             args=self.args,
-            authenticator=Authenticator(self.keys),
-            limiter=MemoryRateLimiter(limits, self.clock),
+            authenticator=Authenticator(self.keys, self.tokens, self.peers),
+            keys=self.key_store,
+            audit=self.audit,
+            limiter=MemoryRateLimiter(self.args.limits.rates(), self.clock),
             embedder=self.embedder,
             generator=self.generator,
             store=self.store,
@@ -171,7 +178,13 @@ class Desk:
     @property
     def written(self) -> list[str]:
         """What there is beside the blob store, and the store itself."""
-        return sorted(path.name for path in self.folder.iterdir())
+        return sorted(path.name for path in self.folder.iterdir() if path.name != "audit")
+
+    @property
+    def audited(self) -> list[dict[str, Any]]:
+        """The audit log's lines."""
+        lines = self.audit_file.read_text().splitlines() if self.audit_file.exists() else []
+        return [json.loads(line) for line in lines]
 
     @property
     def staged(self) -> list[str]:
@@ -228,7 +241,10 @@ class Desk:
 
 
 GENEROUS = LimitArgs(
-    generation_per_minute=10_000, search_per_minute=10_000, ingestion_per_minute=10_000
+    generation_per_minute=10_000,
+    search_per_minute=10_000,
+    ingestion_per_minute=10_000,
+    strangers_per_minute=10_000,
 )
 
 

@@ -93,6 +93,7 @@ async def test_callers_see_who_they_are(desk: Desk) -> None:
             "name": "bob",
             "scopes": ["ingest", "query"],
             "collections": ["bobs_*"],
+            "writable": ["bobs_*"],
         }
 
 

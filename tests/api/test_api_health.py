@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -26,6 +27,7 @@ from deployments.generation.deployment import GenerationServer, RemoteGenerator
 from deployments.generation.memory import ScriptedGenerator
 from deployments.generation.ollama import OllamaGenerator
 from deployments.generation.openai import OpenAIGenerator
+from deployments.resilience.breakers import Breaker
 from serve_app import dependencies
 from serve_app.dependencies import Dependencies
 
@@ -117,6 +119,35 @@ async def test_strangers_who_hang_up_do_not_make_it_ask_again() -> None:
     (found,) = await dependencies.check()
     assert found.up
     assert asked == 1
+
+
+async def test_a_node_that_is_draining_is_alive_and_not_ready(
+    desk: Desk, stranger: httpx.AsyncClient
+) -> None:
+    flag = desk.folder / "draining"
+    desk.app.state.services = replace(desk.app.state.services, drain_file=flag)
+    assert (await stranger.get("/health/ready")).status_code == 200
+    flag.touch()
+    answer = await stranger.get("/health/ready")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "draining")
+    assert (await stranger.get("/health/live")).status_code == 200
+    async with desk.client() as caller:
+        assert (await caller.get("/v1/collections")).status_code == 200
+
+
+async def test_an_open_breaker_shows_in_the_health_of_its_part(
+    desk: Desk, stranger: httpx.AsyncClient
+) -> None:
+    breaker = Breaker("milvus", StoreUnavailable)
+    ping = desk.pings["milvus"].ping
+    found = Dependencies({"milvus": ping}, desk.clock, {"milvus": breaker})
+    desk.app.state.services = replace(desk.app.state.services, dependencies=found)
+    assert (await stranger.get("/health")).json()["dependencies"][0]["breaker"] == "closed"
+    while breaker.state == "closed":
+        breaker.failed(breaker.enter())
+    body = (await stranger.get("/health")).json()
+    assert body["status"] == "unavailable"
+    assert (body["dependencies"][0]["state"], body["dependencies"][0]["breaker"]) == ("up", "open")
 
 
 # How the models are asked.

@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from serve_app.embedded.certificates import Certificates, ensure_certificates
+from serve_app.embedded.certificates import (
+    Certificates,
+    ensure_certificates,
+    sign_certificate,
+)
 
 HOSTS = ["localhost", "127.0.0.1"]
 
@@ -92,3 +96,19 @@ def handshake(server: Certificates, client: Certificates) -> bool:
     thread.join(5)
     listening.close()
     return all(trusted)
+
+
+def test_a_node_that_knows_its_address_late_gets_a_pair_of_the_same_authority(
+    tmp_path: Path,
+) -> None:
+    authority = ensure_certificates(tmp_path / "authority", HOSTS)
+    pod = tmp_path / "pod"
+    pod.mkdir()
+    signed = sign_certificate(tmp_path / "authority", pod, ["10.1.2.3"])
+    certificate = x509.load_pem_x509_certificate(signed.certificate.read_bytes())
+    certificate.verify_directly_issued_by(
+        x509.load_pem_x509_certificate(authority.authority.read_bytes())
+    )
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.IPAddress) == [ipaddress.ip_address("10.1.2.3")]
+    assert not (pod / "ca.key").exists()

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from deployments.contracts.embedding import Lane
-from deployments.embedding.batcher import BatchLimits, MicroBatcher
+from deployments.embedding.batcher import (
+    INGESTION_NICENESS,
+    RUN_TOKENS,
+    BatchLimits,
+    MicroBatcher,
+)
 from deployments.errors import EmbeddingUnavailable, Overloaded
 
 
@@ -43,14 +50,11 @@ Batcher = MicroBatcher[str, str]
 
 @asynccontextmanager
 async def batching(
-    tokens: int = 100,
-    waiting: int = 100,
-    patience_s: float = 1e9,
-    clock: Callable[[], float] = lambda: 0.0,
+    tokens: int = 100, waiting: int = 100, workers: int = 1
 ) -> AsyncIterator[tuple[Batcher, Engine]]:
     engine = Engine()
-    limits = BatchLimits(tokens=tokens, waiting=waiting, patience_s=patience_s)
-    batcher: Batcher = MicroBatcher(engine.compute, len, limits, clock)
+    limits = BatchLimits(tokens=tokens, waiting=waiting)
+    batcher: Batcher = MicroBatcher(engine.compute, len, limits, workers)
     yield batcher, engine
     engine.let_go()
     await batcher.aclose()
@@ -106,6 +110,16 @@ async def test_a_text_longer_than_a_batch_goes_alone() -> None:
         assert engine.batches == [["longer"], ["a"]]
 
 
+@pytest.mark.parametrize(("longer", "batches"), [(RUN_TOKENS, 1), (RUN_TOKENS + 1, 2)])
+async def test_a_text_joins_a_batch_where_padding_costs_less_than_another_run(
+    longer: int, batches: int
+) -> None:
+    async with batching(tokens=1000) as (batcher, engine):
+        engine.let_go()
+        await batcher.submit(["x" * 10, "y" * (10 + longer)], Lane.QUERY)
+        assert len(engine.batches) == batches
+
+
 async def test_similar_lengths_share_a_batch() -> None:
     async with batching(tokens=40) as (batcher, engine):
         engine.let_go()
@@ -113,29 +127,38 @@ async def test_similar_lengths_share_a_batch() -> None:
         assert [{len(text) for text in batch} for batch in engine.batches] == [{10}, {1}]
 
 
-async def test_a_question_goes_before_chunks_that_came_earlier() -> None:
+async def test_a_question_does_not_wait_for_a_batch_of_chunks() -> None:
     async with batching(tokens=2) as (batcher, engine):
         chunks = await submitted(batcher, "c1", "c2", "c3", lane=Lane.INGESTION)
         await engine.busy()
         question = await submitted(batcher, "q")
+        await engine.busy()
+        assert engine.batches == [["c1"], ["q"]], "both are under way"
         engine.let_go()
         await asyncio.gather(chunks, question)
-        assert engine.batches == [["c1"], ["q"], ["c2"], ["c3"]]
 
 
-async def test_questions_without_end_do_not_starve_ingestion() -> None:
-    now = 0.0
-    async with batching(tokens=1, patience_s=3, clock=lambda: now) as (batcher, engine):
-        calls = [await submitted(batcher, *"qqqqqqqq")]
-        await engine.busy()
-        calls.append(await submitted(batcher, *"cc", lane=Lane.INGESTION))
-        for _ in range(9):
-            now += 1
-            engine.let_go(1)
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives threads a niceness")
+async def test_the_kernel_prefers_questions_to_chunks() -> None:
+    def niceness(batch: list[str]) -> list[str]:
+        return [str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))] * len(batch)
+
+    batcher: Batcher = MicroBatcher(niceness, len)
+    [chunk] = await batcher.submit(["chunk"], Lane.INGESTION)
+    [question] = await batcher.submit(["question"], Lane.QUERY)
+    await batcher.aclose()
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert (int(question), int(chunk)) == (own, INGESTION_NICENESS)
+
+
+async def test_as_many_batches_are_under_way_as_there_are_workers() -> None:
+    async with batching(tokens=1, workers=3) as (batcher, engine):
+        call = await submitted(batcher, *"abcde", lane=Lane.INGESTION)
+        for _ in range(3):
             await engine.busy()
+        assert sorted(engine.batches) == [["a"], ["b"], ["c"]]
         engine.let_go()
-        await asyncio.gather(*calls)
-        assert [batch[0] for batch in engine.batches] == list("qqqcqqcqqq")
+        assert await call == list("ABCDE")
 
 
 async def test_the_oldest_text_is_in_the_next_batch_however_odd_its_length() -> None:

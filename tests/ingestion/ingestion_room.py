@@ -30,8 +30,9 @@ from deployments.errors import (
 )
 from deployments.ingestion.blobs import BlobStore
 from deployments.ingestion.chunking import Chunker, ChunkLimits
-from deployments.ingestion.file_ingestion import FileIngestion, FileWork
-from deployments.ingestion.readers.document import ExtractedDocument, Section
+from deployments.ingestion.file_ingestion import Done, FileIngestion
+from deployments.ingestion.ranges import Reading, Step, WriteRange
+from deployments.ingestion.readers.document import EVERY_PAGE, ExtractedDocument, PageRange, Section
 from deployments.ingestion.settings import SupervisorSettings, SweepSettings
 from deployments.ingestion.supervisor import Supervisor
 from deployments.ingestion.sweep import Sweep
@@ -59,7 +60,9 @@ QUICK = SupervisorSettings(
 )
 LIMITS = ChunkLimits(chunk_tokens=32, overlap_tokens=0, max_tokens=256, prefix_tokens=16)
 
-Script = Callable[[FileWork, "Callable[[], Any]"], Any]
+PAGE_BREAK = "\f"
+
+Script = Callable[[Any, "Callable[[], Any]"], Any]
 ChunkSet = frozenset[tuple[str, int, str]]
 
 
@@ -136,6 +139,8 @@ class IngestionRoom:
     folder: Path
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     batch: int = 2
+    range_pages: int = 64
+    range_chunks: int = 512
     skipped_s: float = 0.0
     model: EmbeddingModel | None = None
     reads: Counter[str] = field(default_factory=Counter)
@@ -185,7 +190,9 @@ class IngestionRoom:
             )  # fmt: skip
         return await self.jobs.submit(job_id, collection, "alice", specs)
 
-    def read(self, path: Path, content_type: str, name: str) -> ExtractedDocument:
+    def read(
+        self, path: Path, content_type: str, name: str, pages: PageRange = EVERY_PAGE
+    ) -> ExtractedDocument:
         """Read plain text, and note what is read though it is done."""
         self.reads[name] += 1
         for entry in self.world.jobs.values():
@@ -194,7 +201,7 @@ class IngestionRoom:
                 for file in entry.files.values()
                 if file.state is FileState.DONE and file.spec.blob_url == path.as_uri()
             ]
-        return ExtractedDocument(name, (Section(path.read_text()),))
+        return paged(name, path.read_text(), pages)
 
     def supervisor(
         self,
@@ -222,14 +229,22 @@ class IngestionRoom:
             chunker=Chunker(lambda _: 1, LIMITS),
             batch=self.batch,
             embed_calls=2,
+            range_pages=self.range_pages,
+            range_chunks=self.range_chunks,
             call=HASTY,
         )
 
-        async def run_file(work: FileWork) -> None:
-            if script is None:
-                await files.run(work)
-            else:
-                await script(work, lambda: files.run(work))
+        async def run_step(step: Step) -> Reading | None:
+            drafts = step.drafts if isinstance(step, WriteRange) else ()
+            done: Done = (None, [])
+
+            async def attempt() -> None:
+                nonlocal done
+                done = await files.run(step, drafts)
+
+            await (attempt() if script is None else script(step, attempt))
+            reading, read = done
+            return reading and replace(reading, drafts=read)
 
         async def model() -> EmbeddingModel:
             await process.step()
@@ -243,9 +258,9 @@ class IngestionRoom:
             store=store,
             blobs=self.blobs,
             model=model,
-            run_file=run_file,
+            run_step=run_step,
             sweep=self.sweep(process),
-            settings=settings,
+            settings=replace(settings, range_chunks=self.range_chunks),
         )
 
     def sweep(self, process: Process) -> Sweep:
@@ -295,6 +310,14 @@ class IngestionRoom:
 
     def stored_versions(self, collection: str = COLLECTION) -> set[int]:
         return {c.document.version for c in self.store._shelf(collection).chunks.values()}
+
+
+def paged(name: str, text: str, pages: PageRange = EVERY_PAGE) -> ExtractedDocument:
+    """A text whose pages are parted by form feeds."""
+    every = list(enumerate(text.split(PAGE_BREAK), 1))
+    read = every[pages.first : pages.first + pages.count]
+    sections = tuple(Section(page, page=number) for number, page in read if page)
+    return ExtractedDocument(name, sections, pages=len(every))
 
 
 def texts(count: int, words: int = 100, tag: str = "") -> dict[str, str]:

@@ -90,11 +90,11 @@ def test_chunks_are_exact_slices_that_cover_the_document(sections, count) -> Non
 
 
 @settings(max_examples=60, deadline=None)
-@given(sections=st.lists(_SECTIONS, min_size=1, max_size=3), title=st.text(max_size=200))
-def test_what_is_embedded_fits_the_model(sections, title, count) -> None:
+@given(sections=st.lists(_SECTIONS, min_size=1, max_size=3))
+def test_what_is_embedded_fits_the_model(sections, count) -> None:
     chunker = Chunker(count, SMALL)
     for chunk in chunker.chunk(document(*sections)):
-        embedded = chunker.embedding_text(chunk, title)
+        embedded = chunker.embedding_text(chunk)
         assert embedded.endswith(chunk.text)
         assert count(embedded) + 2 <= SMALL.max_tokens
 
@@ -166,12 +166,13 @@ def test_text_without_blanks_is_cut_all_the_same(count) -> None:
         assert_sound(made, Chunker(count, SMALL).chunk(made), SMALL, count)
 
 
-def test_the_title_and_headings_go_in_front_of_what_is_embedded(count) -> None:
+def test_the_headings_go_in_front_of_what_is_embedded(count) -> None:
     chunker = Chunker(count)
     (chunk,) = chunker.chunk(document(Section("They hover.", "Birds > Kestrels")))
-    assert chunker.embedding_text(chunk, "Guide") == "Guide > Birds > Kestrels\nThey hover."
-    long = "A very long title of a very long book " * 9
-    assert chunker.embedding_text(chunk, long) == "Birds > Kestrels\nThey hover."
+    assert chunker.embedding_text(chunk) == "Birds > Kestrels\nThey hover."
+    long = "A very long heading of a very long part " * 9
+    (chunk,) = chunker.chunk(document(Section("They hover.", f"{long} > Kestrels")))
+    assert chunker.embedding_text(chunk) == "Kestrels\nThey hover."
 
 
 def test_limits_that_do_not_fit_the_model_stop_the_start() -> None:

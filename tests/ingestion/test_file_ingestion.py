@@ -15,9 +15,10 @@ from deployments.contracts.jobs import FileState, Snapshot
 from deployments.contracts.retrieval import SearchMode, SearchRequest
 from deployments.errors import EmbeddingUnavailable, JobCancelled, StateUnavailable
 from deployments.ingestion.chunking import Chunker
-from deployments.ingestion.file_ingestion import FileIngestion, FileWork
+from deployments.ingestion.file_ingestion import FileIngestion
+from deployments.ingestion.ranges import FileWork
 from deployments.ingestion.readers import registry
-from deployments.ingestion.readers.document import ExtractedDocument, ReadLimits
+from deployments.ingestion.readers.document import ExtractedDocument, PageRange, ReadLimits
 
 
 class GatedEmbedder:
@@ -115,8 +116,8 @@ async def test_a_cancelled_job_stops_the_file_at_its_next_report(room):
     assert embedder.calls < 10
 
 
-def read_rows(path: Path, content_type: str, name: str) -> ExtractedDocument:
-    return registry.read(path, content_type, name, ReadLimits())
+def read_rows(path: Path, content_type: str, name: str, pages: PageRange) -> ExtractedDocument:
+    return registry.read(path, content_type, name, ReadLimits(), pages)
 
 
 async def test_a_row_of_a_table_is_found_by_its_columns(room):

@@ -119,7 +119,7 @@ async def test_a_running_job_is_cancelled_within_a_moment_and_keeps_what_it_comm
 async def test_a_cancelled_job_leaves_nothing_of_its_unfinished_files_searchable(room, tmp_path):
     for cancel_at in range(10, 140, 13):
         room = await IngestionRoom(tmp_path / str(cancel_at)).open()
-        await room.submit(texts(4))
+        await room.submit(texts(6))
         async with room.running() as process:
             await until(lambda process=process, at=cancel_at: process.steps >= at)
             await room.jobs.cancel("job")
@@ -132,10 +132,10 @@ async def test_a_cancelled_job_leaves_nothing_of_its_unfinished_files_searchable
 async def test_a_resume_takes_up_only_what_is_not_done(room):
     faults = {1: DamagedDocument("not readable")}
 
-    def read(path: Path, content_type: str, name: str) -> Any:
+    def read(path: Path, content_type: str, name: str, pages: Any) -> Any:
         if name == "file-1.txt" and faults:
             raise faults.pop(1)
-        return room.read(path, content_type, name)
+        return room.read(path, content_type, name, pages)
 
     await room.submit(texts(3))
     async with room.running(read=read):

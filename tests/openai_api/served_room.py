@@ -20,7 +20,6 @@ import uvicorn
 
 from deployments.contracts.embedding import Lane
 from deployments.contracts.identity import Principal
-from deployments.contracts.limits import RateLimit
 from deployments.contracts.retrieval import Chunk, Collection, Document
 from deployments.embedding.memory import HashEmbedder
 from deployments.errors import Unauthenticated
@@ -29,17 +28,19 @@ from deployments.ingestion.blobs import BlobStore
 from deployments.query.pipeline import QueryPipeline
 from deployments.query.settings import QuerySettings
 from deployments.retrieval.memory import MemoryStore
+from deployments.state.memory.api_keys import MemoryKeyStore
 from deployments.state.memory.cache import MemoryCache
 from deployments.state.memory.jobs import MemoryJobStore
 from deployments.state.memory.limits import MemoryRateLimiter
 from deployments.state.memory.visibility import MemoryVisibility
 from deployments.state.memory.world import World
 from serve_app.app import create_app
+from serve_app.audit import AuditLog
 from serve_app.auth.authenticator import Authenticator
 from serve_app.dependencies import Dependencies
 from serve_app.holdings import Holdings
 from serve_app.services import Services
-from serve_app.settings import RagArgs
+from serve_app.settings import LimitArgs, RagArgs
 
 KEY = "key-of-the-village"
 PRINCIPALS = {
@@ -143,13 +144,9 @@ class Room:
         self.services = Services(
             args=RagArgs(),
             authenticator=Authenticator(Keys()),
-            limiter=MemoryRateLimiter(
-                {
-                    "generation": RateLimit(100, 60),
-                    "search": RateLimit(100, 60),
-                    "ingestion": RateLimit(100, 60),
-                }
-            ),
+            keys=MemoryKeyStore(),
+            audit=AuditLog(folder / "audit.jsonl"),
+            limiter=MemoryRateLimiter(LimitArgs(generation_per_minute=100).rates()),
             embedder=self.embedder,
             generator=generator,
             store=self.store,

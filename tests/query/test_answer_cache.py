@@ -102,16 +102,16 @@ async def test_bytes_of_another_shape_are_a_miss(cached: Room) -> None:
     ],
 )
 def test_everything_that_decides_an_answer_is_in_its_key(changes: dict[str, Any]) -> None:
-    key = answer_key(ask(), 1, "model", "settings")
-    assert key == answer_key(ask(), 1, "model", "settings")
-    assert answer_key(ask(**changes), 1, "model", "settings") != key
+    key = answer_key(ask(), [1], "model", "settings")
+    assert key == answer_key(ask(), [1], "model", "settings")
+    assert answer_key(ask(**changes), [1], "model", "settings") != key
 
 
 def test_epoch_model_and_settings_are_in_the_key() -> None:
     keys = {
-        answer_key(ask(), 1, "model", "settings"),
-        answer_key(ask(), 2, "model", "settings"),
-        answer_key(ask(), 1, "other", "settings"),
-        answer_key(ask(), 1, "model", "others"),
+        answer_key(ask(), [1], "model", "settings"),
+        answer_key(ask(), [2], "model", "settings"),
+        answer_key(ask(), [1], "other", "settings"),
+        answer_key(ask(), [1], "model", "others"),
     }
     assert len(keys) == 4

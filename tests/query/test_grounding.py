@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from query_room import WordsEmbedder, document
 
@@ -9,6 +11,11 @@ from deployments.query.citations import MarkerFilter, answer_sentences
 from deployments.query.evidence import SentenceVectors, compare, weigh
 from deployments.query.extract import extract
 from deployments.query.grounding import Grounding, claims, ground
+
+
+def chunk(key: str, text: str) -> Chunk:
+    return Chunk(key, 0, text, document(7, "C", 1))
+
 
 PASSAGES = [
     Passage(
@@ -130,3 +137,22 @@ async def test_a_sentence_is_embedded_once_and_the_least_used_forgotten() -> Non
     await vectors.of(["one", "three"])
     await vectors.of(["one", "two"])
     assert embedder.calls == [["one", "two"], ["three"], ["two"]]
+
+
+def test_a_sentence_of_the_better_found_passage_is_quoted_first() -> None:
+    """The words of the question stand in a passage that a search found much less fitting."""
+    found = [
+        Passage(chunk("ports", "HTTP is on 3400, the edge on 8202 and 8201."), 0.62),
+        Passage(chunk("other", "Which ports the appliance uses depends on the appliance."), 0.31),
+    ]
+    quoted = extract(weigh("Which ports does the server use?", found, 40))
+    assert quoted.text.startswith("HTTP is on 3400")
+
+
+async def test_a_sentence_is_compared_together_with_its_heading() -> None:
+    below = replace(chunk("ports", "3400, 8202 and 8201."), heading="Set-up > Open ports")
+    evidence = weigh("Which ports are open?", [Passage(below, 0.5)], 40)
+    assert [sentence.in_context for sentence in evidence.sentences] == [
+        "Open ports\n3400, 8202 and 8201."
+    ]
+    assert evidence.sentences[0].text == "3400, 8202 and 8201."

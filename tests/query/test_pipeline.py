@@ -236,6 +236,24 @@ async def test_the_rerankers_order_is_the_order_served(room: Room) -> None:
     assert "rerank" in result.timings_ms
 
 
+async def test_a_rerankers_share_of_the_score_is_the_operators_choice(room: Room) -> None:
+    unranked = await room.pipeline().search(ask(options=SearchOptions(top_k=3)))
+    room.reranker = CountingReranker()
+    room.settings = replace(room.settings, rerank_weight=0.0)
+    ignored = await room.pipeline().search(ask(options=SearchOptions(top_k=3)))
+    assert [p.chunk.id for p in ignored.passages] == [p.chunk.id for p in unranked.passages]
+    room.settings = replace(room.settings, rerank_weight=0.5)
+    mixed = await room.pipeline().search(ask(options=SearchOptions(top_k=3)))
+    before = {p.chunk.id: p.score for p in ignored.passages}
+    for passage in mixed.passages:
+        assert passage.rerank_score is not None
+        if passage.chunk.id in before:
+            halves = (before[passage.chunk.id] + passage.rerank_score) / 2
+            assert passage.score == pytest.approx(halves)
+    scores = [passage.score for passage in mixed.passages]
+    assert scores == sorted(scores, reverse=True)
+
+
 async def test_a_stage_can_be_switched_off_per_request(room: Room) -> None:
     room.reranker = CountingReranker()
     result = await room.pipeline().search(ask(options=SearchOptions(rerank=False)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deployments.errors import (
     DamagedDocument,
@@ -13,7 +15,9 @@ from deployments.errors import (
     Overloaded,
     StoreUnavailable,
 )
-from deployments.resilience.retries import CALL, OUTAGE, Retry
+from deployments.metrics import RETRIES, MemoryMetrics
+from deployments.resilience.breakers import Breaker
+from deployments.resilience.retries import CALL, OUTAGE, Retry, RetryBudget
 
 
 class Flaky:
@@ -103,3 +107,60 @@ async def test_who_waits_is_told_why() -> None:
     told: list[BaseException] = []
     await CALL.call(Flaky(2), on_wait=told.append, sleep=Naps())
     assert [type(error) for error in told] == [StoreUnavailable] * 2
+
+
+async def test_nothing_is_waited_for_past_the_deadline() -> None:
+    action, naps = Flaky(3), Naps()
+    with pytest.raises(StoreUnavailable):
+        await CALL.call(action, remaining_s=lambda: 0.9, sleep=naps)
+    assert (action.calls, naps.slept_s) == (1, [])
+    action = Flaky(1)
+    assert await CALL.call(action, remaining_s=lambda: 60.0, sleep=naps) == "answer"
+
+
+async def test_what_an_open_breaker_refuses_is_not_tried_again() -> None:
+    breaker = Breaker("milvus", StoreUnavailable)
+    while breaker.state == "closed":
+        breaker.failed(breaker.enter())
+    action = Flaky(0)
+
+    async def guarded() -> str:
+        with breaker.calling():
+            return await action()
+
+    naps = Naps()
+    with pytest.raises(StoreUnavailable):
+        await CALL.call(guarded, sleep=naps)
+    assert (action.calls, naps.slept_s) == (0, [])
+
+
+async def test_an_outage_is_not_multiplied_by_retries() -> None:
+    metrics = MemoryMetrics()
+    retry = Retry(budget=RetryBudget(ratio=0.1, reserve=5, metrics=metrics))
+    actions = [Flaky(3) for _ in range(200)]
+    for action in actions:
+        with pytest.raises(StoreUnavailable):
+            await retry.call(action, sleep=Naps())
+    retries = sum(action.calls - 1 for action in actions)
+    assert 20 <= retries <= 5 + 0.1 * len(actions)
+    assert metrics.value(RETRIES, outcome="retried") == retries
+    assert metrics.value(RETRIES, outcome="over_budget") > 0
+
+
+@given(
+    st.lists(st.booleans(), max_size=300),
+    st.floats(0.0, 1.0),
+    st.floats(0.0, 20.0),
+)
+def test_no_history_gets_more_retries_than_the_budget_grants(
+    history: list[bool], ratio: float, reserve: float
+) -> None:
+    budget = RetryBudget(ratio, reserve)
+    calls = retries = 0
+    for is_call in history:
+        if is_call:
+            budget.called()
+            calls += 1
+        else:
+            retries += budget.take()
+        assert retries <= reserve + ratio * calls + 1e-6

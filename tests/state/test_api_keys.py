@@ -7,10 +7,11 @@ import uuid
 import pytest
 from redis.asyncio import Redis
 
-from deployments.contracts.identity import Principal
+from deployments.contracts.identity import KeyStore, Principal
 from deployments.errors import NotFound, Unauthenticated
 from deployments.state.api_keys import ApiKeyStore
 from deployments.state.keys import Keys
+from deployments.state.memory.api_keys import MemoryKeyStore
 
 
 class Clock:
@@ -36,10 +37,18 @@ def store(client: Redis, keys: Keys, clock: Clock) -> ApiKeyStore:
     return ApiKeyStore(client, b"pepper", keys, clock_s=clock)
 
 
-async def test_a_key_proves_who_it_is(store: ApiKeyStore) -> None:
-    text, key = await store.create("CI", ["query", "ingest"], ["team_*", "handbook"])
+@pytest.fixture(params=["memory", "valkey"])
+def any_store(request: pytest.FixtureRequest, clock: Clock) -> KeyStore:
+    if request.param == "memory":
+        return MemoryKeyStore(clock)
+    store: ApiKeyStore = request.getfixturevalue("store")
+    return store
 
-    principal = await store.verify(text)
+
+async def test_a_key_proves_who_it_is(any_store: KeyStore) -> None:
+    text, key = await any_store.create("CI", ["query", "ingest"], ["team_*", "handbook"])
+
+    principal = await any_store.verify(text)
 
     assert text.startswith(f"rsk_{key.prefix}_")
     assert len(text.split("_", 2)[2]) >= 32
@@ -87,16 +96,16 @@ async def test_what_redis_holds_opens_nothing(
         "rsk_abcdefgh_é",
     ],
 )
-async def test_what_is_no_key_is_refused(store: ApiKeyStore, text: str) -> None:
+async def test_what_is_no_key_is_refused(any_store: KeyStore, text: str) -> None:
     with pytest.raises(Unauthenticated):
-        await store.verify(text)
+        await any_store.verify(text)
 
 
-async def test_a_key_with_one_wrong_character_is_refused(store: ApiKeyStore) -> None:
-    text, _ = await store.create("CI", ["query"], ["*"])
-    await store.verify(text)
+async def test_a_key_with_one_wrong_character_is_refused(any_store: KeyStore) -> None:
+    text, _ = await any_store.create("CI", ["query"], ["*"])
+    await any_store.verify(text)
     with pytest.raises(Unauthenticated):
-        await store.verify(text[:-1] + ("a" if text[-1] != "a" else "b"))
+        await any_store.verify(text[:-1] + ("a" if text[-1] != "a" else "b"))
 
 
 async def test_a_revoked_key_is_refused_here_at_once_and_elsewhere_soon(
@@ -120,13 +129,13 @@ async def test_a_revoked_key_is_refused_here_at_once_and_elsewhere_soon(
 
 
 async def test_an_expired_key_is_refused_even_where_it_is_remembered(
-    store: ApiKeyStore, clock: Clock
+    any_store: KeyStore, clock: Clock
 ) -> None:
-    text, _ = await store.create("CI", ["query"], ["*"], expires_in_s=20)
-    await store.verify(text)
+    text, _ = await any_store.create("CI", ["query"], ["*"], expires_in_s=20)
+    await any_store.verify(text)
     clock.now_s += 21
     with pytest.raises(Unauthenticated, match="expired"):
-        await store.verify(text)
+        await any_store.verify(text)
 
 
 async def test_the_last_use_is_noted_about_once_a_minute(store: ApiKeyStore, clock: Clock) -> None:
@@ -142,23 +151,38 @@ async def test_the_last_use_is_noted_about_once_a_minute(store: ApiKeyStore, clo
 
 
 async def test_a_rotated_key_has_the_same_rights_and_the_old_one_ends(
-    store: ApiKeyStore, clock: Clock
+    any_store: KeyStore, clock: Clock
 ) -> None:
-    old_text, old = await store.create("CI", ["query"], ["a", "b"], expires_in_s=1000)
-    await store.verify(old_text)
-    new_text, new = await store.rotate(old.prefix, overlap_s=60)
+    old_text, old = await any_store.create("CI", ["query"], ["a", "b"], expires_in_s=1000)
+    await any_store.verify(old_text)
+    new_text, new = await any_store.rotate(old.prefix, overlap_s=60)
 
     assert (new.name, new.scopes, new.collections) == (old.name, old.scopes, old.collections)
     assert new.expires_at_s == pytest.approx(clock.now_s + 1000)
-    await store.verify(old_text)
+    await any_store.verify(old_text)
     clock.now_s += 61
     with pytest.raises(Unauthenticated):
-        await store.verify(old_text)
-    assert (await store.verify(new_text)).name == "CI"
+        await any_store.verify(old_text)
+    assert (await any_store.verify(new_text)).name == "CI"
 
-    third_text, _ = await store.rotate(new.prefix)
+    third_text, _ = await any_store.rotate(new.prefix)
     with pytest.raises(Unauthenticated):
-        await store.verify(new_text)
-    await store.verify(third_text)
+        await any_store.verify(new_text)
+    await any_store.verify(third_text)
     with pytest.raises(NotFound):
-        await store.rotate("nobody00")
+        await any_store.rotate("nobody00")
+
+
+async def test_what_a_key_may_write_is_kept_apart_from_what_it_may_read(
+    any_store: KeyStore,
+) -> None:
+    text, key = await any_store.create("CI", ["ingest"], ["*"], writable=["team_*"])
+    rotated, _ = await any_store.rotate(key.prefix, overlap_s=60)
+    for known in (text, rotated):
+        principal = await any_store.verify(known)
+        assert principal.may_read("hr")
+        assert principal.may_write("team_a")
+        assert not principal.may_write("hr")
+    assert {one.writable for one in await any_store.list()} == {("team_*",)}
+    with pytest.raises(NotFound):
+        await any_store.get("nobody00")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -45,6 +46,20 @@ class ReadLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class PageRange:
+    """Which pages to read, from `first` (counted from 0) on; formats without pages are read whole.
+
+    A range's sections are those that reading all pages at once would give for it.
+    """
+
+    first: int = 0
+    count: int = sys.maxsize
+
+
+EVERY_PAGE = PageRange()
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """The file a reader is asked to read."""
 
@@ -52,6 +67,7 @@ class Source:
     content_type: str
     name: str
     limits: ReadLimits
+    pages: PageRange = EVERY_PAGE
 
     @property
     def stem(self) -> str:
@@ -74,11 +90,12 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class ExtractedDocument:
-    """A file's text, in reading order."""
+    """A file's text, in reading order. `pages` counts all of a file that can be read in ranges."""
 
     title: str
     sections: tuple[Section, ...]
     metadata: Metadata = field(default_factory=dict)
+    pages: int = 0
 
     @property
     def text(self) -> str:
@@ -109,6 +126,13 @@ class DocumentBuilder:
         self._path.append((level, title))
         self._bare = True
         self._first_heading = self._first_heading or title
+
+    def resume(self, headings: Iterable[tuple[int, str]], *, bare: bool) -> None:
+        """Stand where reading stopped: below these headings, the last perhaps without text yet."""
+        for level, title in headings:
+            self._bare = False
+            self.heading(level, title)
+        self._bare = bare
 
     def leave_headings(self) -> None:
         """What follows stands below no heading."""
@@ -148,6 +172,12 @@ class DocumentBuilder:
         self.leave_headings()
         if not self._sections:
             raise EmptyDocument("The file holds no text.")
+        return self.so_far(title, fallback_title, metadata)
+
+    def so_far(
+        self, title: str, fallback_title: str, metadata: Mapping[str, str | int] | None = None
+    ) -> ExtractedDocument:
+        """The document as it is, perhaps empty: a part of one whose rest is read elsewhere."""
         named = " ".join(clean(title).split()) or self._first_heading or clean(fallback_title)
         kept = {key: value for key, value in (metadata or {}).items() if value not in ("", None)}
         return ExtractedDocument(named[:MAX_TITLE_CHARACTERS], tuple(self._sections), kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pypdf import PdfReader
@@ -16,7 +17,13 @@ from deployments.errors import (
     EmptyDocument,
     EncryptedDocument,
 )
-from deployments.ingestion.readers.document import DocumentBuilder, ExtractedDocument, Source
+from deployments.ingestion.readers.document import (
+    MAX_HEADING_CHARACTERS,
+    DocumentBuilder,
+    ExtractedDocument,
+    Source,
+    clean,
+)
 
 _LIGATURES = str.maketrans(
     {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xad": ""}
@@ -52,21 +59,39 @@ def _extract(reader: PdfReader, source: Source) -> ExtractedDocument:
         )
     bookmarks = sorted(_bookmarks(reader, source.limits.max_depth), key=lambda mark: mark[0])
     starts = [page for page, _, _ in bookmarks]
+    first = source.pages.first
+    last = min(pages, first + source.pages.count)
     builder = DocumentBuilder(source.limits)
-    entered = 0
-    for number, page in enumerate(reader.pages, 1):
+    entered = bisect_right(starts, first)
+    builder.resume(
+        [(level, title) for _, level, title in bookmarks[:entered]],
+        bare=entered > 0 and not _any_text(reader, starts[entered - 1], first),
+    )
+    for number in range(first + 1, last + 1):
         upto = bisect_right(starts, number)
         for _, level, title in bookmarks[entered:upto]:
             builder.heading(level, title)
-        entered = max(entered, upto)
-        text = page.extract_text().translate(_LIGATURES)
-        builder.add(_HYPHENATION.sub("", text), page=number)
-    try:
-        return builder.build(_title(reader), source.stem, {"pages": pages})
-    except EmptyDocument:
+        entered = upto
+        builder.add(_text(reader, number), page=number)
+    if last == pages:
+        builder.leave_headings()
+    title = _title(reader) or (bookmarks[0][2] if bookmarks else "")
+    document = builder.so_far(title, source.stem, {"pages": pages})
+    if not document.sections and last - first == pages:
         raise EmptyDocument(
             "The PDF holds no text: its pages seem to be scanned images; run OCR over it first."
-        ) from None
+        )
+    return replace(document, pages=pages)
+
+
+def _text(reader: PdfReader, number: int) -> str:
+    text = reader.pages[number - 1].extract_text().translate(_LIGATURES)
+    return _HYPHENATION.sub("", text)
+
+
+def _any_text(reader: PdfReader, first: int, last: int) -> bool:
+    """Whether a page has text, from the last on: there it nearly always is."""
+    return any(clean(_text(reader, number)).strip() for number in range(last, first - 1, -1))
 
 
 def _bookmarks(reader: PdfReader, max_depth: int) -> Iterator[tuple[int, int, str]]:
@@ -86,15 +111,16 @@ def _bookmarks(reader: PdfReader, max_depth: int) -> Iterator[tuple[int, int, st
         else:
             try:
                 page = reader.get_destination_page_number(entry)
-                title = str(entry.title or "")
+                title = " ".join(clean(str(entry.title or "")).split())[:MAX_HEADING_CHARACTERS]
             except Exception:  # noqa: BLE001, S112 - as above
                 continue
-            if page is not None and page >= 0:
+            if page is not None and page >= 0 and title:
                 yield page + 1, level, title
 
 
 def _title(reader: PdfReader) -> str:
     try:
-        return str((reader.metadata.title if reader.metadata else None) or "")
+        title = str((reader.metadata.title if reader.metadata else None) or "")
+        return " ".join(clean(title).split())
     except Exception:  # noqa: BLE001 - a broken information dictionary costs the title only
         return ""

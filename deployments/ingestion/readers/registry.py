@@ -14,7 +14,7 @@ from deployments.errors import (
     UnsupportedFormat,
 )
 from deployments.ingestion.readers import content_types as types
-from deployments.ingestion.readers.document import ReadLimits, Source
+from deployments.ingestion.readers.document import EVERY_PAGE, PageRange, ReadLimits, Source
 
 if TYPE_CHECKING:
     from deployments.ingestion.readers.document import ExtractedDocument
@@ -38,7 +38,13 @@ READERS = {
 """Content type -> module of this package that has `read(source) -> ExtractedDocument`."""
 
 
-def read(path: Path, content_type: str, name: str, limits: ReadLimits) -> ExtractedDocument:
+def read(
+    path: Path,
+    content_type: str,
+    name: str,
+    limits: ReadLimits,
+    pages: PageRange = EVERY_PAGE,
+) -> ExtractedDocument:
     """Read a file of a known content type. `name` serves messages and titles only.
 
     Raises:
@@ -59,7 +65,7 @@ def read(path: Path, content_type: str, name: str, limits: ReadLimits) -> Extrac
         )
     reader = import_module(f"deployments.ingestion.readers.{module}")
     try:
-        document: ExtractedDocument = reader.read(Source(path, content_type, name, limits))
+        document: ExtractedDocument = reader.read(Source(path, content_type, name, limits, pages))
     except DocumentError:
         raise
     except MemoryError as error:

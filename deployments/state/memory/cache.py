@@ -24,6 +24,7 @@ class MemoryCache:
         self._values: dict[str, tuple[bytes, float]] = {}
         self._flights: dict[str, tuple[object, float]] = {}
         self.counts = CacheCounts()
+        self.out = False
 
     async def get(self, key: str) -> bytes | None:
         value = self._live(key)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
 
-from deployments.contracts.generation import GenerationRequest, Message
+from deployments.contracts.generation import GenerationRequest, Message, Usage
 from deployments.contracts.identity import Principal
 from deployments.contracts.query import QueryRequest
 from deployments.errors import GenerationUnavailable, InvalidRequest
@@ -21,9 +21,10 @@ from serve_app.routes.events import EventStream
 from serve_app.routes.listening import while_heard
 from serve_app.routes.openai.completions import Completion
 from serve_app.routes.openai.errors import OpenAIRoute, error_responses
-from serve_app.routes.openai.models import collection_of, unknown_model
+from serve_app.routes.openai.models import collections_of, unknown_model
 from serve_app.routes.openai.replies import Piece, from_documents, from_model
 from serve_app.routes.query import scope_of
+from serve_app.routes.spending import HasBudget, charged
 from serve_app.routes.translate import options_of
 from serve_app.services import Services
 
@@ -50,15 +51,20 @@ _MARKERS = re.compile(r"(?:\s*\[\d+\])+\s*$")
     },
 )
 async def complete(
-    body: ChatIn, request: Request, caller: Asker, services: UsesServices
+    body: ChatIn, request: Request, caller: Asker, services: UsesServices, budget: HasBudget
 ) -> ChatCompletion | StreamingResponse:
-    """A reply to a conversation: `rag:<collection>` answers from the documents and cites them."""
+    """A reply to a conversation: `rag:<collection>` answers from the documents and cites them,
+    `rag:<one>,<other>` from those of several collections.
+    """
     completion = Completion(
         model=body.model,
         request_id=request_id_of(request),
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
     )
+    await budget.open()
+    most_tokens = body.max_completion_tokens or body.max_tokens or DEFAULT_CHAT_TOKENS
     pieces = await _pieces(body, caller, services)
+    pieces = charged(pieces, _usage_of, budget, min(most_tokens, MAX_TOKENS))
     if not body.stream:
         return await while_heard(request, completion.whole(pieces))
     # Until the first words are there, what goes wrong is an HTTP error, which clients try again.
@@ -66,15 +72,22 @@ async def complete(
     return EventStream(completion.chunks(first, pieces))
 
 
+def _usage_of(piece: Piece) -> Usage | None:
+    if piece.ending is None:
+        return None
+    answer = piece.ending.answer
+    return Usage(0, 0) if answer is not None and answer.cached else piece.ending.usage
+
+
 async def _pieces(
     body: ChatIn, caller: Principal, services: Services
 ) -> AsyncGenerator[Piece, None]:
     """Whoever the model's name means, before their first word."""
     deadline = Deadline.after(body.ragserve.deadline_s or services.args.query.deadline_s)
-    collection = collection_of(caller, body.model)
-    if collection is not None:
+    collections = collections_of(caller, body.model)
+    if collections:
         limit = await _limit(services, DEFAULT_ANSWER_TOKENS, body)
-        request = _question(body, collection, limit, scope_of(caller))
+        request = _question(body, collections, limit, scope_of(caller))
         return from_documents(services.pipeline, request, deadline)
     if body.model != (await services.generator.model()).name:
         raise unknown_model(body.model)
@@ -91,7 +104,7 @@ async def _limit(services: Services, default: int, body: ChatIn) -> int:
         return asked  # the documents' own answer does without the model
 
 
-def _question(body: ChatIn, collection: str, limit: int, scope: str) -> QueryRequest:
+def _question(body: ChatIn, collections: Sequence[str], limit: int, scope: str) -> QueryRequest:
     """The last message, with the turns before it; instructions are the platform's own."""
     asked = body.messages[-1].text()
     if body.messages[-1].role != "user" or not asked.strip():
@@ -103,7 +116,8 @@ def _question(body: ChatIn, collection: str, limit: int, scope: str) -> QueryReq
     turns = [_turn(message) for message in body.messages[:-1]]
     spoken = [turn for turn in turns if turn.role != "system" and turn.content]
     return QueryRequest(
-        collection=collection,
+        collection=collections[0],
+        also=tuple(collections[1:]),
         question=asked,
         history=tuple(spoken[-MAX_TURNS:]),
         options=options_of(body.ragserve),

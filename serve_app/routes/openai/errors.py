@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from deployments import errors
 from serve_app.openai_schemas import ErrorBody, ErrorOut
 from serve_app.problems import LONGEST_PLACE_CHARS, MOST_PROBLEMS, problem_of, respond
+from serve_app.request_metrics import refused
 
 # What OpenAI calls the same thing; its clients look at these words. Others keep our own code.
 CODES: dict[type[errors.RagserveError], str] = {
@@ -33,11 +34,15 @@ class OpenAIRoute(APIRoute):
             try:
                 return await handle(request)
             except RequestValidationError as error:
-                return error_response(invalid_body(error))
+                return answered(request, invalid_body(error))
             except HTTPException as error:  # FastAPI's word for a body that cannot be read
-                return error_response(errors.InvalidRequest(str(error.detail)))
+                return answered(request, errors.InvalidRequest(str(error.detail)))
             except errors.RagserveError as error:
-                return error_response(error)
+                return answered(request, error)
+
+        def answered(request: Request, error: errors.RagserveError) -> Response:
+            refused(request.scope, error)
+            return error_response(error)
 
         return translated
 

@@ -1,6 +1,6 @@
 """Which models there are: the engines', and one for each collection.
 
-A collection is asked as the model `rag:<collection>`.
+A collection is asked as the model `rag:<collection>`, several as `rag:<one>,<other>`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from deployments.contracts.identity import Principal
 from deployments.errors import (
@@ -19,9 +19,9 @@ from deployments.errors import (
     NotFound,
 )
 from serve_app.openai_schemas import ModelList, ModelOut
-from serve_app.routes.access import UsesServices, needs, require_collection
+from serve_app.routes.access import UsesServices, needs, require_collections
 from serve_app.routes.openai.errors import OpenAIRoute, error_responses
-from serve_app.schemas import CollectionName
+from serve_app.schemas import MOST_COLLECTIONS, CollectionName
 from serve_app.services import Services
 
 router = APIRouter(prefix="/models", route_class=OpenAIRoute)
@@ -29,23 +29,25 @@ router = APIRouter(prefix="/models", route_class=OpenAIRoute)
 Reader = Annotated[Principal, Depends(needs("query"))]
 
 PREFIX = "rag:"
-_NAME: TypeAdapter[str] = TypeAdapter(CollectionName)
+_NAMES: TypeAdapter[list[str]] = TypeAdapter(
+    Annotated[list[CollectionName], Field(max_length=MOST_COLLECTIONS)]
+)
 
 
-def collection_of(caller: Principal, model: str) -> str | None:
-    """The collection behind a model's name; None for a name without the prefix.
+def collections_of(caller: Principal, model: str) -> tuple[str, ...]:
+    """The collections behind a model's name, none for a name without the prefix.
 
     Raises:
-        NotFound: the caller may not read the collection, or its name is none.
+        NotFound: the caller may not read one of them, or its name is none.
     """
     if not model.startswith(PREFIX):
-        return None
+        return ()
     try:
-        name = _NAME.validate_python(model.removeprefix(PREFIX))
-        require_collection(caller, name)
+        names = _NAMES.validate_python(model.removeprefix(PREFIX).split(","))
+        require_collections(caller, names)
     except (ValidationError, CollectionNotFound):
         raise unknown_model(model) from None
-    return name
+    return tuple(dict.fromkeys(names))
 
 
 def unknown_model(model: str) -> NotFound:
@@ -69,17 +71,17 @@ async def list_models(caller: Reader, services: UsesServices) -> ModelList:
 @router.get("/{model:path}", responses=error_responses(404, 503))
 async def get_model(model: str, caller: Reader, services: UsesServices) -> ModelOut:
     """One model."""
-    name = collection_of(caller, model)
-    if name is None:
+    names = collections_of(caller, model)
+    if not names:
         for engine in await _engines(services):
             if engine.id == model:
                 return engine
         raise unknown_model(model)
     try:
-        collection = await services.store.get_collection(name)
+        found = [await services.store.get_collection(name) for name in names]
     except CollectionNotFound:
         raise unknown_model(model) from None
-    return ModelOut(id=model, created=int(collection.created_at_s))
+    return ModelOut(id=model, created=int(max(one.created_at_s for one in found)))
 
 
 async def _engines(services: Services) -> list[ModelOut]:

@@ -54,7 +54,7 @@ async def from_documents(
                     )
                     yield Piece(_rest(answer, said), Ending(reason, answer.usage, answer))
     except CollectionNotFound:
-        raise unknown_model(f"{PREFIX}{request.collection}") from None
+        raise unknown_model(PREFIX + ",".join(request.collections)) from None
 
 
 async def from_model(
