@@ -14,6 +14,7 @@ this process has started, the load tool left out.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import resource
@@ -35,6 +36,7 @@ FOLDER = CHECKOUT / ".ragserve" / "tools" / f"k6-{VERSION}"
 SCRIPT = Path(__file__).with_name("k6_load.js")
 TIMEOUT_S = 60
 OPEN_CLIENTS = 400
+_NUMBERS = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Target:
     bodies: Sequence[Mapping[str, Any]]
     holds: Sequence[str] = ()
     counts_tokens: bool = False
+    varies: str = ""
+    """A field of the body whose text is made different each time, so that no cache has seen it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,8 @@ def _run(target: Target, shape: dict[str, Any]) -> Outcome:
             "bodies": list(target.bodies),
             "holds": list(target.holds),
             "counts": target.counts_tokens,
+            "varies": target.varies,
+            "number": next(_NUMBERS),
             "timeout_s": TIMEOUT_S,
             "summary": str(summary),
         }

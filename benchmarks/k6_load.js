@@ -3,7 +3,6 @@ import http from 'k6/http';
 import { Counter, Rate, Trend } from 'k6/metrics';
 
 const block = JSON.parse(open(__ENV.K6_BLOCK));
-const bodies = block.bodies.map((body) => JSON.stringify(body));
 const params = { headers: block.headers, timeout: `${block.timeout_s}s` };
 
 const failed = new Rate('failed');
@@ -40,7 +39,10 @@ function explain(response) {
 
 export default function () {
   // Clients begin at different questions and each goes through all of them.
-  const body = bodies[(__VU * 7 + turn) % bodies.length];
+  const asked = { ...block.bodies[(__VU * 7 + turn) % block.bodies.length] };
+  // A number of its own makes a question one that no cache has seen.
+  if (block.varies) asked[block.varies] += ` ${block.number}.${__VU}.${turn}`;
+  const body = JSON.stringify(asked);
   turn += 1;
   const begun = Date.now();
   const response = http.post(block.url, body, params);

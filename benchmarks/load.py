@@ -4,8 +4,9 @@ k6 asks a running embedded system about PostgreSQL's manual (benchmarks/k6.py sa
 the loops are): `search` (retrieval alone), `extract` (answers without a language model), `paced`
 (answers of a stand-in: 100 ms to the first token, 20 ms a token, 32 tokens, so that the platform
 is what is measured) and `real` (the embedded language model, against the bare llama.cpp server
-behind the same prompts). No answer comes from the cache. A degraded, refused or broken answer
-counts as failed. The open loops begin at half and at four fifths of the best closed rate.
+behind the same prompts). No answer comes from the cache, and searches are all different. A
+degraded, refused or broken answer counts as failed. The open loops begin at half and at four fifths
+of the best closed rate.
 
 The client shares the machine's cores with the platform; its share of one core is shown.
 
@@ -143,7 +144,10 @@ def target_of(bench: Bench, way: Way, asked: Sequence[str]) -> k6.Target:
     name = "query" if way.path == "/v1/search" else "question"
     bodies = [{"collection": COLLECTION, name: question, **way.options} for question in asked]
     headers = {"Authorization": f"Bearer {bench.api_key}"}
-    return k6.Target(bench.url + way.path, headers, bodies, way.holds, counts_tokens=True)
+    # Searches alone: a question that is not quite the one that was tried might be refused.
+    varies = name if way.name == "search" else ""
+    url = bench.url + way.path
+    return k6.Target(url, headers, bodies, way.holds, counts_tokens=True, varies=varies)
 
 
 def _loops(way: Way, target: k6.Target, seconds: float) -> list[Block]:

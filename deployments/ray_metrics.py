@@ -1,16 +1,21 @@
 """Metrics through Ray: each node's agent exports what its processes count, under `ray_<name>`.
 
 A call costs about six microseconds, and nothing is sent from within it: Ray's own thread reports
-every few seconds.
+every few seconds. It forgets a gauge that was not set since the last report, so a thread of ours
+sets them all again.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 from ray.util import metrics as ray_metrics
 
 from deployments.metrics import Metric
+
+GAUGES_PERIOD_S = 2.0
 
 
 class RayMetrics:
@@ -18,6 +23,8 @@ class RayMetrics:
 
     def __init__(self) -> None:
         self._made: dict[str, Any] = {}
+        self._gauges: dict[tuple[Metric, tuple[str, ...]], tuple[float, dict[str, str]]] = {}
+        self._showing: threading.Thread | None = None
 
     def count(self, metric: Metric, amount: float = 1, **labels: str) -> None:
         if amount > 0:  # Ray refuses to add nothing
@@ -27,7 +34,17 @@ class RayMetrics:
         self._of(metric).observe(value, metric.bounded(labels))
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
-        self._of(metric).set(value, metric.bounded(labels))
+        bounded = metric.bounded(labels)
+        self._gauges[metric, tuple(bounded.values())] = (value, bounded)
+        if self._showing is None:
+            self._showing = threading.Thread(target=self._show, name="gauges", daemon=True)
+            self._showing.start()
+
+    def _show(self) -> None:
+        while True:
+            for (metric, _), (value, labels) in list(self._gauges.items()):
+                self._of(metric).set(value, labels)
+            time.sleep(GAUGES_PERIOD_S)
 
     def _of(self, metric: Metric) -> Any:
         made = self._made.get(metric.name)

@@ -4,7 +4,8 @@ Each system is started in turn on loopback, the others ended; all hold the same 
 PostgreSQL's manual, are asked the same questions by the same closed-loop clients (k6), reach the
 same embedding model and the same stand-in language model (100 ms to the first token, 20 ms a
 token, 32 tokens). OGX and Hayhooks get ragserve's own chunks and vectors; LightRAG cuts for
-itself. Five passages a search; nobody answers from a cache.
+itself. Five passages a search. Searches are all different, so that no cache has seen them;
+questions for answers come again, and ragserve then remembers their vectors and their sentences'.
 
 The peers are installed from the package index into environments below `.ragserve/peers`; they
 need Python 3.12 or later, which `RAGSERVE_PEERS_PYTHON` may name.

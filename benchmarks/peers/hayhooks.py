@@ -58,6 +58,6 @@ def running(stand_in: str, corpus: Corpus, folder: Path) -> Iterator[list[Way]]:
 def _way(url: str, name: str, kind: str, corpus: Corpus) -> Way:
     bodies = [{"question": question} for question in corpus.questions]
     holds = ('"answer":"The',) if kind == ANSWER else ('"passages":[{',)
-    return Way(
-        "Hayhooks", f"in memory, {name}", kind, k6.Target(f"{url}/{name}/run", {}, bodies, holds)
-    )
+    varies = "question" if kind == SEARCH else ""
+    target = k6.Target(f"{url}/{name}/run", {}, bodies, holds, varies=varies)
+    return Way("Hayhooks", f"in memory, {name}", kind, target)

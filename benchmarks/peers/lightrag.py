@@ -92,4 +92,5 @@ def _way(url: str, name: str, kind: str, corpus: Corpus) -> Way:
         for question in corpus.questions
     ]
     holds = ('"response":"',)
-    return Way("LightRAG", name, kind, k6.Target(f"{url}/query", {}, bodies, holds))
+    varies = "query" if kind == SEARCH else ""
+    return Way("LightRAG", name, kind, k6.Target(f"{url}/query", {}, bodies, holds, varies=varies))

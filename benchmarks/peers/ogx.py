@@ -179,7 +179,9 @@ def _search(url: str, store: str, provider: str, mode: str, corpus: Corpus) -> W
         {"query": question, "max_num_results": TOP_K, "search_mode": mode}
         for question in corpus.questions
     ]
-    target = k6.Target(f"{url}/vector_stores/{store}/search", {}, bodies, ('"data":[{',))
+    target = k6.Target(
+        f"{url}/vector_stores/{store}/search", {}, bodies, ('"data":[{',), varies="query"
+    )
     return Way("OGX", f"{provider}, {mode}", SEARCH, target)
 
 

@@ -38,7 +38,9 @@ def _ways(bench: Bench, questions: Sequence[str]) -> list[Way]:
         path, text = ("/v1/search", "query") if kind == SEARCH else ("/v1/query", "question")
         bodies = [{"collection": COLLECTION, text: question, **options} for question in questions]
         headers = {"Authorization": f"Bearer {bench.api_key}"}
-        return Way("ragserve", name, kind, k6.Target(bench.url + path, headers, bodies, holds))
+        varies = text if kind == SEARCH else ""
+        target = k6.Target(bench.url + path, headers, bodies, holds, varies=varies)
+        return Way("ragserve", name, kind, target)
 
     return [
         way(HYBRID, SEARCH, {}, FOUND),

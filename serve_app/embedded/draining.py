@@ -11,6 +11,7 @@ import io
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,27 +32,28 @@ class Drain:
     """
 
     flag: Path
-    proxy_socket: Path
+    proxy_folder: Path
     notice_s: float = 1.0
     limit_s: float = 60.0
 
     def run(self, say: Callable[[str], None]) -> bool:
         """Whether nothing was under way at the end."""
         self.flag.touch()
-        if not self.proxy_socket.exists():
+        proxy = running_proxy(self.proxy_folder)
+        if proxy is None:
             return True
         time.sleep(self.notice_s)
         try:
-            _ask(self.proxy_socket, f"disable frontend {FRONTEND}")
-            return self._wait(say)
+            _ask(proxy, f"disable frontend {FRONTEND}")
+            return self._wait(proxy, say)
         except OSError:  # the proxy has ended: nothing can be under way through it
             return True
 
-    def _wait(self, say: Callable[[str], None]) -> bool:
+    def _wait(self, proxy: Path, say: Callable[[str], None]) -> bool:
         deadline = time.monotonic() + self.limit_s
         quiet = told = 0
         while time.monotonic() < deadline:
-            under_way = requests_under_way(self.proxy_socket)
+            under_way = requests_under_way(proxy)
             quiet = 0 if under_way else quiet + 1
             if quiet >= QUIET_POLLS:
                 return True
@@ -60,6 +62,18 @@ class Drain:
                 told = under_way
             time.sleep(POLL_S)
         return False
+
+
+def running_proxy(folder: Path) -> Path | None:
+    """The administration socket of the proxy that runs; earlier ones leave theirs behind.
+
+    Serve gives each node's proxy a folder of its own in there.
+    """
+    for candidate in folder.glob("*/admin.sock"):
+        with suppress(OSError):
+            _ask(candidate, "show info")
+            return candidate
+    return None
 
 
 def requests_under_way(proxy_socket: Path) -> int:

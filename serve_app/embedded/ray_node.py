@@ -21,6 +21,7 @@ from serve_app.embedded.processes import Child, free_port
 
 OBJECT_STORE_BYTES = 160 * 1024 * 1024
 LOOPBACK = "127.0.0.1"
+PROXY_FOLDER = "ha"
 DIRECT_INGRESS_PORTS = 100
 """Replicas with HTTP on one node; Serve takes 1,000 by default."""
 
@@ -106,7 +107,7 @@ def _serve_flags(home: Home) -> dict[str, str]:
 
     Two systems on one machine need each their own files and ports.
     """
-    proxy = home.runtime / "ha"
+    proxy = home.runtime / PROXY_FOLDER
     ingress_port = free_port()
     return {
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",

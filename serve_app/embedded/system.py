@@ -17,7 +17,7 @@ from serve_app.embedded import stores
 from serve_app.embedded.draining import Drain
 from serve_app.embedded.home import Home
 from serve_app.embedded.processes import Child, end_leftovers, free_port, port_answers
-from serve_app.embedded.ray_node import ray_head
+from serve_app.embedded.ray_node import PROXY_FOLDER, ray_head
 
 STORE_TIMEOUT_S = 30.0
 POLL_S = 0.2
@@ -120,7 +120,7 @@ class EmbeddedSystem:
     def drain(self, say: Say) -> None:
         """Let everybody who is being answered have the whole answer; take nobody new."""
         say("finishing what is under way")
-        if not Drain(self.home.drain_flag, self.home.runtime / "ha" / "admin.sock").run(say):
+        if not Drain(self.home.drain_flag, self.home.runtime / PROXY_FOLDER).run(say):
             say("some requests took too long and are broken off")
 
     def stop(self, say: Say) -> None:

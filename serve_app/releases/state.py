@@ -36,10 +36,19 @@ class ApplicationState:
 
     @property
     def reasons(self) -> str:
-        """Its own message and those of its deployments, each once."""
-        parts = [f"{name}: {part.message}" for name, part in self.deployments.items()]
-        said = [self.message, *(text for text in parts if not text.endswith(": "))]
-        return " ".join(" ".join(text.split()) for text in dict.fromkeys(said) if text)
+        """Its own message and those of its deployments, each once and without its traceback."""
+        parts = [f"{name}: {_told(part.message)}" for name, part in self.deployments.items()]
+        said = [_told(self.message), *(text for text in parts if not text.endswith(": "))]
+        return " ".join(text for text in dict.fromkeys(said) if text)
+
+
+def _told(message: str) -> str:
+    """A message in one line; of a traceback, what was raised in the end."""
+    before, raised, traceback = message.partition("Traceback (most recent call last)")
+    if raised:
+        lines = [line for line in traceback.splitlines() if line.strip()]
+        message = f"{before} {lines[-1] if lines else ''}"
+    return " ".join(message.split())
 
 
 Applications = Mapping[str, ApplicationState]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -39,7 +40,13 @@ class Proxy:
     """HAProxy in front of a slow server."""
 
     def __init__(self, folder: Path) -> None:
-        self.socket = folder / "admin.sock"
+        self.folder = folder
+        self.socket = folder / "node" / "admin.sock"
+        self.socket.parent.mkdir()
+        left_behind = folder / "another node" / "admin.sock"
+        left_behind.parent.mkdir()
+        with socket.socket(socket.AF_UNIX) as ended:
+            ended.bind(str(left_behind))
         self.port = free_port()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
         self.flag = folder / "draining"
@@ -68,7 +75,7 @@ backend rag
         self.child.wait_until(lambda: port_answers(self.port), 10)
 
     def drain(self, limit_s: float = 10.0) -> Drain:
-        return Drain(self.flag, self.socket, notice_s=0.05, limit_s=limit_s)
+        return Drain(self.flag, self.folder, notice_s=0.05, limit_s=limit_s)
 
 
 @pytest.fixture
@@ -124,6 +131,6 @@ async def test_who_takes_too_long_is_not_waited_for_for_ever(proxy: Proxy) -> No
 
 
 def test_a_system_without_a_proxy_has_nothing_to_wait_for(tmp_path: Path) -> None:
-    drain = Drain(tmp_path / "draining", tmp_path / "nowhere.sock")
+    drain = Drain(tmp_path / "draining", tmp_path)
     assert drain.run(print)
     assert drain.flag.exists()

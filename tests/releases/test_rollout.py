@@ -6,7 +6,12 @@ import pytest
 from release_desk import Desk, config
 
 from serve_app.releases.rollout import ReleaseFailed, RolledBack, SmokeFailed
-from serve_app.releases.state import Applications, ServeConfig, ServeUnreachable
+from serve_app.releases.state import (
+    ApplicationState,
+    Applications,
+    ServeConfig,
+    ServeUnreachable,
+)
 
 
 def test_the_first_release_runs(desk: Desk) -> None:
@@ -110,3 +115,16 @@ def test_going_back_that_fails_says_both(desk: Desk) -> None:
     desk.serve.__class__ = Once
     with pytest.raises(ReleaseFailed, match=r"did not start.*Going back failed too.*gone"):
         desk.rollout().release(config(starts=False))
+
+
+def test_the_reason_is_what_was_raised_and_not_thirty_lines_of_where() -> None:
+    message = (
+        "Deploying app 'rag' failed:\nTraceback (most recent call last):\n"
+        '  File "x.py", line 1, in rag\n    raise\n'
+        "deployments.errors.ConfigurationError: set RERANK_URL to its address."
+    )
+    state = ApplicationState("DEPLOY_FAILED", message, 0.0, None, {})
+    assert state.reasons == (
+        "Deploying app 'rag' failed: "
+        "deployments.errors.ConfigurationError: set RERANK_URL to its address."
+    )

@@ -59,6 +59,12 @@ def listening(system: RunningSystem) -> dict[int, tuple[str, str]]:
     return found
 
 
+def is_loopback(text: str) -> bool:
+    """Also of ::ffff:127.0.0.1, which sockets for both families say."""
+    address = ipaddress.ip_address(text)
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
 class Neighbour:
     """A machine on our network: a namespace, and a line to it."""
 
@@ -132,7 +138,7 @@ def test_from_another_network_no_port_lets_anyone_in(
     for port, (address, process) in ports.items():
         for host in hosts:
             answers = tried[f"{host}:{port}"]
-            loopback = ipaddress.ip_address(address).is_loopback
+            loopback = is_loopback(address)
             if loopback and answers["connect"] == "open":
                 let_in[f"{process} {host}:{port}"] = answers
             told = {name: text for name, text in answers.items() if was_let_in(name, text)}
@@ -192,7 +198,7 @@ def test_the_ports_that_can_be_are_loopbacks(system: RunningSystem) -> None:
         int(system.url.rpartition(":")[2]),
     ]
     for port in loopback:
-        assert ipaddress.ip_address(ports[port][0]).is_loopback, ports[port]
+        assert is_loopback(ports[port][0]), ports[port]
 
 
 async def test_slow_callers_hold_nobody_up_and_are_sent_away(system: RunningSystem) -> None:

@@ -29,6 +29,8 @@ from serve_app.schemas import QueryIn
 from tests.conftest import GENEROUS, RunningSystem
 from tests.system.documents import write_markdown
 
+pytestmark = pytest.mark.soak
+
 PRODUCTION = Path(__file__).parents[2] / "ray_config" / "serve.production.cpu.yaml"
 COLLECTION = "released"
 QUESTION = "How large is the mirror of the Quillfeather telescope?"
@@ -157,7 +159,7 @@ async def load(site: Site, at_least: int) -> AsyncIterator[Load]:
             await asyncio.wait(callers)
 
 
-@pytest.mark.parametrize("requests", [100, pytest.param(2000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("requests", [100, 2000])
 @pytest.mark.timeout(600)
 async def test_a_release_under_load_drops_nothing_and_leaves_the_models_alone(
     asked: Site, requests: int
