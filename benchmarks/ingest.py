@@ -158,7 +158,10 @@ def _race(bench: Bench, plan: Plan, threads: int) -> Blocks:
         for callers in sorted({1, threads}):
             worker = working("benchmarks.bare_embedding", start | {"threads": callers})
             sides[_bare(callers)] = _bare_side(stack.enter_context(worker))
-        for name, how in (AS_IT_COMES, {}), (TUNED, {"tuned": True}):
+        rivals: dict[str, dict[str, int]] = {AS_IT_COMES: {}}
+        for count in sorted({1, len(os.sched_getaffinity(0))}):
+            rivals[f"{TUNED}, {count} thread{'s' * (count > 1)}"] = {"threads": count}
+        for name, how in rivals.items():
             worker = working("benchmarks.llamaindex_ingestion", start | how)
             sides[name] = _llamaindex_side(stack.enter_context(worker))
         for number in range(plan.rounds):
@@ -251,7 +254,11 @@ def _times_ours(found: Sequence[dict[str, Any]], blocks: Blocks) -> float:
 def _rates(blocks: Blocks, threads: int) -> list[Claim]:
     """Against the engine on as many threads, and against LlamaIndex both ways."""
     bare = _bare(threads)
-    aims = {TUNED: OF_LLAMAINDEX, AS_IT_COMES: OF_LLAMAINDEX, bare: OF_BARE}
+    tuned = min(
+        (name for name in blocks if name.startswith(TUNED)),
+        key=lambda name: _times_ours(blocks[name], blocks),
+    )
+    aims = {tuned: OF_LLAMAINDEX, AS_IT_COMES: OF_LLAMAINDEX, bare: OF_BARE}
     return [
         Claim(
             f"ingestion against {side}", _times_ours(blocks[side], blocks), "x", aim, at_least=True
@@ -287,7 +294,7 @@ ASKED: dict[str, dict[str, Any]] = {
 NOTES = (
     "Baselines store nothing. The bare session gets all texts of a round at once, cut beforehand.",
     "LlamaIndex as it comes: 10 texts a batch in their order, one batch on all cores. Tuned: 64, "
-    "sorted by length, one thread.",
+    "sorted by length; the faster of one thread and all cores counts.",
     "Ratios are times over the same pages: LlamaIndex's splitter crosses headings, which makes "
     "fewer and longer chunks of them.",
 )

@@ -1,10 +1,10 @@
 """A worker that ingests with LlamaIndex in one process, with our model and tokenizer.
 
-Start order: `{cache_dir, precision}` and perhaps `{tuned: true}`. Order: `{pages}`: read by the
-platform's reader, split by `SentenceSplitter` at the platform's sizes, embedded; written nowhere
-and cached nowhere. As it comes, that is 10 texts a batch in their order, on as many threads as
-onnxruntime takes by itself. Tuned, it is 64 texts a batch, our sorting by length within it, and one
-thread, which on these lengths is as fast as two.
+Start order: `{cache_dir, precision}` and, to have it tuned, `{threads}`. Order: `{pages}`: read by
+the platform's reader, split by `SentenceSplitter` at the platform's sizes, embedded; written and
+cached nowhere. As it comes, that is 10 texts a batch in their order, on as many threads as
+onnxruntime takes by itself. Tuned, it is 64 texts a batch, our sorting by length within it, and so
+many threads.
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ async def prepare(start: dict[str, Any]) -> Work:
         # The default one is nltk's, which fetches its data from the network.
         chunking_tokenizer_fn=SENTENCE.findall,
     )
-    tuned = start.get("tuned", False)
+    threads = start.get("threads")
     directory = ensure_minilm(Path(start["cache_dir"]), start["precision"])
-    session = OnnxSession(directory, threads=1 if tuned else ALL_CORES)
-    embedding = SessionEmbedding(session, tuned=tuned)
+    session = OnnxSession(directory, threads=threads or ALL_CORES)
+    embedding = SessionEmbedding(session, tuned=threads is not None)
     pipeline = IngestionPipeline(transformations=[splitter, embedding], disable_cache=True)
 
     async def work(order: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from serve_app.releases.state import (
     ReleaseRefused,
     ServeConfig,
     ServeUnreachable,
+    told,
 )
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
@@ -56,11 +57,11 @@ class DashboardServe:
                 "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH."
             )
         if response.status_code == 400:
-            raise ReleaseRefused(f"Serve refuses the configuration: {response.text.strip()}")
+            raise ReleaseRefused(f"Serve refuses the configuration: {told(response.text)}")
         if not response.is_success:
             raise ServeUnreachable(
                 f"Ray's dashboard at {self._address} answers {response.status_code}: "
-                f"{response.text.strip()[:500]}"
+                f"{told(response.text)}"
             )
         return response
 

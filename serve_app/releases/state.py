@@ -37,12 +37,12 @@ class ApplicationState:
     @property
     def reasons(self) -> str:
         """Its own message and those of its deployments, each once and without its traceback."""
-        parts = [f"{name}: {_told(part.message)}" for name, part in self.deployments.items()]
-        said = [_told(self.message), *(text for text in parts if not text.endswith(": "))]
+        parts = [f"{name}: {told(part.message)}" for name, part in self.deployments.items()]
+        said = [told(self.message), *(text for text in parts if not text.endswith(": "))]
         return " ".join(text for text in dict.fromkeys(said) if text)
 
 
-def _told(message: str) -> str:
+def told(message: str) -> str:
     """A message in one line; of a traceback, what was raised in the end."""
     before, raised, traceback = message.partition("Traceback (most recent call last)")
     if raised:

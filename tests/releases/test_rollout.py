@@ -7,8 +7,8 @@ from release_desk import Desk, config
 
 from serve_app.releases.rollout import ReleaseFailed, RolledBack, SmokeFailed
 from serve_app.releases.state import (
-    ApplicationState,
     Applications,
+    ApplicationState,
     ServeConfig,
     ServeUnreachable,
 )
