@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 
 from deployments.contracts.generation import Token
 
 
 async def coalesce(
-    stream: AsyncIterator[Token], window_ms: float = 30.0
+    stream: AsyncIterator[Token], window_ms: Callable[[], float]
 ) -> AsyncGenerator[Token, None]:
     """Send the first piece at once, then what has come together every `window_ms`.
+
+    The window is asked for anew at each piece: it may widen while many streams are under way.
 
     The end of the stream is not held back, and neither is a failure: what came before it is
     sent, then it is raised. Leaving closes `stream`.
@@ -32,7 +34,7 @@ async def coalesce(
             yield _joined([piece, *filter(None, rest)])
             if rest and rest[-1] is None:
                 break
-            send_at = clock() + window_ms / 1000
+            send_at = clock() + window_ms() / 1000
         await pump
     finally:
         pump.cancel()

@@ -25,6 +25,11 @@ log = logging.getLogger(__name__)
 MODEL_TRUSTED_S = 30.0
 """How long a model's description is believed: so long does the release of another go unnoticed."""
 
+STREAM_WINDOW_MS = 2.5
+"""Each stream under way widens every stream's window by this: 400 messages a second in all."""
+WIDEST_WINDOW_MS = 120.0
+"""Text that comes eight times a second still reads as a stream."""
+
 _WHAT = "the generation deployment"
 
 
@@ -42,6 +47,7 @@ class GenerationServer:
     ) -> None:
         log_with_serve()
         self._coalesce_ms = coalesce_ms
+        self._streams = 0
         self._metrics: Metrics = RayMetrics()
         self._engine: Any = engine.load()
         try:
@@ -76,8 +82,9 @@ class GenerationServer:
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Token, None]:
         """The engine's stream, several tokens a message."""
         outcome, began_s = "left", time.perf_counter()
+        self._streams += 1
         try:
-            groups = coalesce(self._engine.stream(request), self._coalesce_ms)
+            groups = coalesce(self._engine.stream(request), self._window_ms)
             async with aclosing(groups):
                 async for group in groups:
                     self._count(group)
@@ -87,8 +94,13 @@ class GenerationServer:
             outcome = "failed"
             raise
         finally:
+            self._streams -= 1
             seconds = time.perf_counter() - began_s
             self._metrics.observe(GENERATION_SECONDS, seconds, outcome=outcome)
+
+    def _window_ms(self) -> float:
+        """How long pieces are gathered: a message costs the same whatever it carries."""
+        return max(self._coalesce_ms, min(WIDEST_WINDOW_MS, STREAM_WINDOW_MS * self._streams))
 
     def _count(self, group: Token) -> None:
         if group.usage is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -109,7 +110,7 @@ def weigh(question: str, passages: Sequence[Passage], max_sentences: int) -> Evi
     Where passages hold more, each gives an equal share, the sentences nearest to the question's
     words first and then in reading order.
     """
-    held = tuple(frozenset(terms(passage.chunk.text)) for passage in passages)
+    held = tuple(_terms_of(passage.chunk.text) for passage in passages)
     weights = rarity(terms(question), held)
     chosen: list[EvidenceSentence] = []
     for index, passage in enumerate(passages):
@@ -140,22 +141,27 @@ def _standing(passage: Passage, passages: Sequence[Passage]) -> float:
 def _sentences_of(
     number: int, passage: Passage, weights: Mapping[str, float], standing: float
 ) -> list[EvidenceSentence]:
-    text = passage.chunk.text
     heading = passage.chunk.heading.rpartition(HEADING_SEPARATOR)[2]
-    found = []
-    for span in split_sentences(text):
-        sentence = text[span.start : span.end]
-        words = frozenset(terms(sentence))
-        found.append(
-            EvidenceSentence(
-                number,
-                span,
-                sentence,
-                words,
-                None,
-                coverage(weights, words),
-                heading,
-                standing,
-            )
+    found = [
+        EvidenceSentence(
+            number, span, sentence, words, None, coverage(weights, words), heading, standing
         )
+        for span, sentence, words in _read(passage.chunk.text)
+    ]
     return [sentence for sentence in found if len(sentence.terms) > 1] or found
+
+
+# What is asked about is found again and again: a passage is taken apart once.
+@lru_cache(maxsize=1024)
+def _read(text: str) -> tuple[tuple[Span, str, frozenset[str]], ...]:
+    spans = split_sentences(text)
+    sentences = [text[span.start : span.end] for span in spans]
+    return tuple(
+        (span, sentence, frozenset(terms(sentence)))
+        for span, sentence in zip(spans, sentences, strict=True)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _terms_of(text: str) -> frozenset[str]:
+    return frozenset(terms(text))

@@ -12,7 +12,11 @@ from deployments.contracts.generation import Token, Usage
 from deployments.errors import GenerationUnavailable
 from deployments.generation.coalescing import coalesce
 
-FOREVER_MS = 3_600_000.0
+
+def forever_ms() -> float:
+    return 3_600_000.0
+
+
 LAST = Token("", Usage(1, 4), "stop")
 
 
@@ -43,14 +47,14 @@ class Tap:
 async def test_the_first_token_is_not_held_back() -> None:
     tap = Tap()
     tap.let("a")
-    async with asyncio.timeout(1), aclosing(coalesce(tap.stream(), FOREVER_MS)) as groups:
+    async with asyncio.timeout(1), aclosing(coalesce(tap.stream(), forever_ms)) as groups:
         assert await anext(groups) == Token("a")
 
 
 async def test_what_comes_within_a_window_is_one_piece_and_the_end_is_not_held_back() -> None:
     tap = Tap()
     tap.let("a")
-    async with asyncio.timeout(1), aclosing(coalesce(tap.stream(), FOREVER_MS)) as groups:
+    async with asyncio.timeout(1), aclosing(coalesce(tap.stream(), forever_ms)) as groups:
         await anext(groups)
         tap.let("b", "c", "d", LAST)
         assert [group async for group in groups] == [Token("bcd", LAST.usage, "stop")]
@@ -59,7 +63,7 @@ async def test_what_comes_within_a_window_is_one_piece_and_the_end_is_not_held_b
 async def test_a_piece_is_sent_when_its_window_ends_though_nothing_follows() -> None:
     tap = Tap()
     tap.let("a")
-    async with asyncio.timeout(1), aclosing(coalesce(tap.stream(), window_ms=10)) as groups:
+    async with asyncio.timeout(1), aclosing(coalesce(tap.stream(), lambda: 10)) as groups:
         await anext(groups)
         tap.let("b")
         assert await anext(groups) == Token("b")
@@ -67,7 +71,7 @@ async def test_a_piece_is_sent_when_its_window_ends_though_nothing_follows() -> 
 
 async def test_slow_tokens_are_sent_one_by_one() -> None:
     tap = Tap()
-    async with asyncio.timeout(1), aclosing(coalesce(tap.stream(), window_ms=0)) as groups:
+    async with asyncio.timeout(1), aclosing(coalesce(tap.stream(), lambda: 0)) as groups:
         for text in "abc":
             tap.let(text)
             assert await anext(groups) == Token(text)
@@ -83,7 +87,7 @@ async def test_a_failure_comes_after_what_came_before_it() -> None:
 
 
 async def _read(tap: Tap, into: list[str]) -> None:
-    async with asyncio.timeout(1), aclosing(coalesce(tap.stream(), FOREVER_MS)) as groups:
+    async with asyncio.timeout(1), aclosing(coalesce(tap.stream(), forever_ms)) as groups:
         async for group in groups:
             into.append(group.text)  # noqa: PERF401 - what came before a failure is wanted
 
@@ -91,7 +95,7 @@ async def _read(tap: Tap, into: list[str]) -> None:
 async def test_leaving_closes_the_stream() -> None:
     tap = Tap()
     tap.let("a")
-    async with aclosing(coalesce(tap.stream(), FOREVER_MS)) as groups:
+    async with aclosing(coalesce(tap.stream(), forever_ms)) as groups:
         await anext(groups)
         assert not tap.closed
     assert tap.closed
@@ -101,7 +105,7 @@ async def test_cancelling_the_reader_closes_the_stream() -> None:
     tap = Tap()
 
     async def read() -> None:
-        async with aclosing(coalesce(tap.stream(), FOREVER_MS)) as groups:
+        async with aclosing(coalesce(tap.stream(), forever_ms)) as groups:
             async for _ in groups:
                 pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -146,6 +147,18 @@ async def test_the_replica_sends_fewer_messages_than_tokens() -> None:
     messages = [group async for group in server.stream(short)]
     assert messages[-1].usage.completion_tokens == 20
     assert len(messages) <= 12
+
+
+async def test_many_streams_send_fewer_messages_each_than_one() -> None:
+    server = await _started(SLOW)
+    short = GenerationRequest(REQUEST.messages, max_tokens=20)
+
+    async def messages() -> int:
+        return len([group async for group in server.stream(short)])
+
+    alone = await messages()
+    together = await asyncio.gather(*(messages() for _ in range(40)))
+    assert max(together) < alone
 
 
 async def test_leaving_the_replicas_stream_stops_its_engine() -> None:
