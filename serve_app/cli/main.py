@@ -19,6 +19,7 @@ from serve_app.cli import (
     ingest,
     jobs,
     keys,
+    mcp,
     profile,
     search,
     secrets,
@@ -65,6 +66,7 @@ evaluate.register(app)
 jobs.register(app)
 collections.register(app)
 documents.register(app)
+mcp.register(app)
 profile.register(app)
 deploy.register(app)
 keys.register(app)
