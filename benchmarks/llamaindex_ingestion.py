@@ -9,6 +9,7 @@ many threads.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -31,8 +32,6 @@ from deployments.ingestion.chunking import ChunkLimits
 
 SENTENCE = re.compile(r".+?(?:[.!?]+\s+|\n+|$)", re.DOTALL)
 TUNED_BATCH = 64
-ALL_CORES = 0
-"""What onnxruntime takes for: as many threads as there are cores."""
 
 
 class SessionEmbedding(BaseEmbedding):  # type: ignore[misc] # it ships no types we can follow
@@ -92,7 +91,8 @@ async def prepare(start: dict[str, Any]) -> Work:
     )
     threads = start.get("threads")
     directory = ensure_minilm(Path(start["cache_dir"]), start["precision"])
-    session = OnnxSession(directory, threads=threads or ALL_CORES)
+    # Told, for onnxruntime's own choice pins its threads to cores that this process may not use.
+    session = OnnxSession(directory, threads=threads or len(os.sched_getaffinity(0)))
     embedding = SessionEmbedding(session, tuned=threads is not None)
     pipeline = IngestionPipeline(transformations=[splitter, embedding], disable_cache=True)
 
