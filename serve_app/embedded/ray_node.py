@@ -37,6 +37,11 @@ class RayNode:
     metrics_port: int
     """Where Prometheus finds everything that this node's processes count, on loopback."""
 
+    @property
+    def joiners_environment(self) -> Mapping[str, str]:
+        """What another node on this machine needs: the flag of a lone head forbids to join it."""
+        return {**self.environment, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+
 
 def ray_head(
     home: Home,

@@ -154,7 +154,9 @@ def second_node(pair: RunningSystem, folder: Path) -> Iterator[Child]:
         *("--dashboard-agent-listen-port", str(free_port())),
         *("--object-store-memory", str(OBJECT_STORE_BYTES)),
     ]
-    node = Child("second node", command, folder / "node.log", head.environment, patience_s=20.0)
+    node = Child(
+        "second node", command, folder / "node.log", head.joiners_environment, patience_s=20.0
+    )
     node.start()
     try:
         yield node
