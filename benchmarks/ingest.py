@@ -85,7 +85,9 @@ def main() -> int:
     threads = EmbeddingArgs().threads
     files = options.nodes * IngestionArgs().files_in_flight
     with ExitStack() as stack:
-        bench = stack.enter_context(running(ingestion={"files_in_flight": files}))
+        bench = stack.enter_context(
+            running(ingestion={"files_in_flight": files}, alone=options.nodes == 1)
+        )
         nodes = stack.enter_context(joined(bench, options.nodes - 1))
         _warm(bench)
         with _counting(nodes) as busiest:

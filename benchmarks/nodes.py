@@ -57,7 +57,7 @@ def _node(bench: Bench, folder: Path, number: int) -> Child:
         *("--object-store-memory", str(OBJECT_STORE_BYTES)),
     ]
     log = folder / f"node-{number}.log"
-    return Child(f"node {number}", command, log, head.joiners_environment, patience_s=20.0)
+    return Child(f"node {number}", command, log, head.environment, patience_s=20.0)
 
 
 def _busy(node: Child, title: str) -> bool:

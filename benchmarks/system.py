@@ -56,10 +56,12 @@ def running(
     rag: Mapping[str, Any] | None = None,
     ingestion: Mapping[str, Any] | None = None,
     surroundings: Mapping[str, str] | None = None,
+    alone: bool = True,
 ) -> Iterator[Bench]:
     """A system with the local configuration, no rate limits, and these arguments on top.
 
-    `surroundings` are variables of its nodes, such as where a model server is.
+    `surroundings` are variables of its nodes, such as where a model server is. Other nodes can
+    join one that is not `alone`.
     """
     folder = Path(tempfile.mkdtemp(prefix="ragserve-bench-"))
     try:
@@ -68,7 +70,7 @@ def running(
         for application in config["applications"]:
             application["args"] = application["args"] | extra[application["name"]]
         (folder / "serve.yaml").write_text(yaml.safe_dump(config))
-        wishes = Wishes(config=folder / "serve.yaml", port=free_port())
+        wishes = Wishes(config=folder / "serve.yaml", port=free_port(), alone=alone)
         environment = {"MODEL_CACHE": str(models()), **(surroundings or {})}
         with running_system(Home(folder / "home"), wishes, environment, progress) as embedded:
             yield Bench(wishes.port, asyncio.run(_make_key(embedded)), embedded)

@@ -58,8 +58,11 @@ class RunningSystem:
 
 
 @contextmanager
-def system_in(folder: Path, **ingestion: Any) -> Iterator[RunningSystem]:
-    """A real system whose ingestion has these arguments, up inside the block."""
+def system_in(folder: Path, *, alone: bool = True, **ingestion: Any) -> Iterator[RunningSystem]:
+    """A real system whose ingestion has these arguments, up inside the block.
+
+    Other nodes can join one that is not `alone`.
+    """
     config = yaml.safe_load(LOCAL_CONFIG.read_text())
     apps = {app["name"]: app for app in config["applications"]}
     apps["rag"]["args"] |= {"limits": GENEROUS}
@@ -67,7 +70,7 @@ def system_in(folder: Path, **ingestion: Any) -> Iterator[RunningSystem]:
     (folder / "serve.yaml").write_text(yaml.safe_dump(config))
     # The converted models are kept between runs: making them takes seconds, every time the same.
     models = Path(os.environ.get("RAGSERVE_TEST_MODELS", ".ragserve/models")).resolve()
-    wishes = Wishes(config=folder / "serve.yaml", port=free_port(), cpus=4)
+    wishes = Wishes(config=folder / "serve.yaml", port=free_port(), cpus=4, alone=alone)
     environment = {"MODEL_CACHE": str(models)}
     with running_system(Home(folder / "home"), wishes, environment, print) as embedded:
         unkeyed = RunningSystem(f"http://127.0.0.1:{wishes.port}", "", embedded)

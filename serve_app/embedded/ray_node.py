@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ray.util import get_node_ip_address
+
 from serve_app.embedded.certificates import ensure_certificates
 from serve_app.embedded.closed_proxy import closed_proxy
 from serve_app.embedded.home import Home
@@ -37,11 +39,6 @@ class RayNode:
     metrics_port: int
     """Where Prometheus finds everything that this node's processes count, on loopback."""
 
-    @property
-    def joiners_environment(self) -> Mapping[str, str]:
-        """What another node on this machine needs: the flag of a lone head forbids to join it."""
-        return {**self.environment, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
-
 
 def ray_head(
     home: Home,
@@ -50,6 +47,7 @@ def ray_head(
     cpus: int,
     environment: Mapping[str, str],
     dashboard_port: int | None = None,
+    alone: bool = True,
 ) -> RayNode:
     """The head node.
 
@@ -59,10 +57,12 @@ def ray_head(
         cpus: what Ray may hand out.
         environment: inherited by every replica and task (URLs and secrets of the services).
         dashboard_port: where the dashboard listens on loopback; it costs 900 MB, so None is off.
+        alone: keep to loopback; otherwise other nodes may join, at an address of the machine's own.
     """
     metrics_port = free_port()
+    address = LOOPBACK if alone else get_node_ip_address()
     port = free_port()
-    full = dict(environment) | _serve_flags(home) | _locks(home, token)
+    full = dict(environment) | _serve_flags(home) | _locks(home, token, address)
     command = [
         str(Path(sys.executable).with_name("ray")),
         "start",
@@ -82,7 +82,7 @@ def ray_head(
         *_dashboard(dashboard_port),
     ]
     child = Child("ray", command, home.logs / "ray.log", full, patience_s=20.0)
-    return RayNode(child, f"{LOOPBACK}:{port}", port, full, metrics_port)
+    return RayNode(child, f"{address}:{port}", port, full, metrics_port)
 
 
 def _dashboard(port: int | None) -> list[str]:
@@ -91,13 +91,13 @@ def _dashboard(port: int | None) -> list[str]:
     return ["--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
 
 
-def _locks(home: Home, token: str) -> dict[str, str]:
-    hosts = ["localhost", LOOPBACK, socket.gethostname()]
+def _locks(home: Home, token: str, address: str) -> dict[str, str]:
+    hosts = sorted({"localhost", LOOPBACK, address, socket.gethostname()})
     files = ensure_certificates(home.certificates, hosts)
     return {
         # Ray's word for "one machine alone": otherwise it takes 127.0.0.1 for the address of an
         # interface, and its metrics listen on all of them.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0" if address == LOOPBACK else "1",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
         "RAY_USE_TLS": "1",

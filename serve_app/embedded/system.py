@@ -42,6 +42,8 @@ class Wishes:
     port: int = 3400
     cpus: int = field(default_factory=lambda: max(2, os.cpu_count() or 2))
     dashboard_port: int | None = None
+    alone: bool = True
+    """No other Ray node joins."""
 
 
 class EmbeddedSystem:
@@ -61,6 +63,7 @@ class EmbeddedSystem:
             cpus=wishes.cpus,
             environment=self.environment,
             dashboard_port=wishes.dashboard_port,
+            alone=wishes.alone,
         )
         # Before anything starts: in production a bad secret stops it here, not in a replica's log.
         Environment.of(self.environment).check(self.node.environment)

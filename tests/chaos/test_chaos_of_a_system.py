@@ -6,13 +6,14 @@ import asyncio
 import json
 import logging
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from chaos.load import Load, asking, summary
 
 from serve_app.schemas import TextDocument, TextDocuments
-from tests.conftest import RunningSystem
+from tests.conftest import RunningSystem, system_in
 from tests.system.struck_jobs import documents, ended, fresh_collection, passages, processes_of
 from tests.system.test_two_supervisors import NODE_TIMEOUT_S, _raylets, second_node
 
@@ -65,7 +66,14 @@ async def test_a_replica_is_killed_under_load(system: RunningSystem, deployment:
     assert await passages(system, COLLECTION) == held
 
 
-async def test_a_worker_node_is_lost_under_load(system: RunningSystem, tmp_path: Path) -> None:
+@pytest.fixture
+def joinable(tmp_path: Path) -> Iterator[RunningSystem]:
+    with system_in(tmp_path, alone=False) as running:
+        yield running
+
+
+async def test_a_worker_node_is_lost_under_load(joinable: RunningSystem, tmp_path: Path) -> None:
+    system = joinable
     await furnish(system)
     files = documents(20)
     async with system.client() as client, system.http() as http:

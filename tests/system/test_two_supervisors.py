@@ -55,7 +55,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
         "lease_s": LEASE_S,
         "files_in_flight": 4,
     }
-    with system_in(tmp_path_factory.mktemp("pair"), **ingestion) as running:
+    with system_in(tmp_path_factory.mktemp("pair"), alone=False, **ingestion) as running:
         yield running
 
 
@@ -154,9 +154,7 @@ def second_node(pair: RunningSystem, folder: Path) -> Iterator[Child]:
         *("--dashboard-agent-listen-port", str(free_port())),
         *("--object-store-memory", str(OBJECT_STORE_BYTES)),
     ]
-    node = Child(
-        "second node", command, folder / "node.log", head.joiners_environment, patience_s=20.0
-    )
+    node = Child("second node", command, folder / "node.log", head.environment, patience_s=20.0)
     node.start()
     try:
         yield node
