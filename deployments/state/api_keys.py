@@ -69,20 +69,10 @@ class ApiKeyStore:
         writable: Sequence[str] | None = None,
     ) -> tuple[str, ApiKey]:
         """Make a key; its text is returned here and nowhere else again."""
-        prefix, text = new_key()
-        now_s = self._clock_s()
-        key = ApiKey(
-            prefix=prefix,
-            name=name,
-            scopes=frozenset(scopes),
-            collections=tuple(collections),
-            created_at_s=now_s,
-            expires_at_s=0.0 if expires_in_s is None else now_s + expires_in_s,
-            writable=None if writable is None else tuple(writable),
-        )
+        key, text = new_key(name, scopes, collections, expires_in_s, writable, self._clock_s())
         async with answering(), self._client.pipeline(transaction=True) as pipe:
-            pipe.hset(self._keys.api_key(prefix), mapping=_fields(key, self._digest(text)))
-            pipe.sadd(self._keys.api_keys, prefix)
+            pipe.hset(self._keys.api_key(key.prefix), mapping=_fields(key, self._digest(text)))
+            pipe.sadd(self._keys.api_keys, key.prefix)
             await pipe.execute()
         return text, key
 
@@ -196,10 +186,26 @@ class ApiKeyStore:
             del self._verified[digest]
 
 
-def new_key() -> tuple[str, str]:
-    """A prefix, and the text of a key with it."""
+def new_key(
+    name: str,
+    scopes: Sequence[str],
+    collections: Sequence[str],
+    expires_in_s: float | None,
+    writable: Sequence[str] | None,
+    now_s: float,
+) -> tuple[ApiKey, str]:
+    """A key, and its text."""
     prefix = "".join(secrets.choice(_ALPHABET) for _ in range(_PREFIX_CHARS))
-    return prefix, f"{KIND}_{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+    key = ApiKey(
+        prefix=prefix,
+        name=name,
+        scopes=frozenset(scopes),
+        collections=tuple(collections),
+        created_at_s=now_s,
+        expires_at_s=0.0 if expires_in_s is None else now_s + expires_in_s,
+        writable=None if writable is None else tuple(writable),
+    )
+    return key, f"{KIND}_{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
 
 
 def prefix_of(text: str) -> str:

@@ -27,18 +27,8 @@ class MemoryKeyStore:
         expires_in_s: float | None = None,
         writable: Sequence[str] | None = None,
     ) -> tuple[str, ApiKey]:
-        prefix, text = new_key()
-        now_s = self._clock_s()
-        key = ApiKey(
-            prefix=prefix,
-            name=name,
-            scopes=frozenset(scopes),
-            collections=tuple(collections),
-            created_at_s=now_s,
-            expires_at_s=0.0 if expires_in_s is None else now_s + expires_in_s,
-            writable=None if writable is None else tuple(writable),
-        )
-        self._keys[prefix] = (text, key)
+        key, text = new_key(name, scopes, collections, expires_in_s, writable, self._clock_s())
+        self._keys[key.prefix] = (text, key)
         return text, key
 
     async def list(self) -> list[ApiKey]:
